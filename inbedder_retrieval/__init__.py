@@ -1,0 +1,72 @@
+"""Search by any question: the question is the instruction, the vector is the expected answer."""
+
+from importlib.metadata import version as _version
+
+from inbedder_retrieval.collection import (
+    CollectionInfo,
+    IndexReport,
+    ViewCollection,
+    ViewRecord,
+    Where,
+)
+from inbedder_retrieval.documents import AnswerWord, Document, Hit
+from inbedder_retrieval.embedder import Embedder, Embeddings, TextEmbedder
+from inbedder_retrieval.errors import (
+    CheckpointError,
+    CollectionError,
+    CollectionExists,
+    CollectionLocked,
+    CollectionNotFound,
+    DocumentError,
+    EngineError,
+    ExportError,
+    InbedderError,
+    InputError,
+    MissingExtraError,
+    ModelError,
+    ModelMismatch,
+    SourceError,
+    TextError,
+    UnknownView,
+    ViewError,
+)
+from inbedder_retrieval.recipe import Recipe
+from inbedder_retrieval.views import GENERAL, View, Views
+
+__version__ = _version("inbedder-retrieval")
+
+__all__ = [
+    "GENERAL",
+    "AnswerWord",
+    "CheckpointError",
+    "CollectionError",
+    "CollectionExists",
+    "CollectionInfo",
+    "CollectionLocked",
+    "CollectionNotFound",
+    "Document",
+    "DocumentError",
+    "Embedder",
+    "Embeddings",
+    "EngineError",
+    "ExportError",
+    "Hit",
+    "InbedderError",
+    "IndexReport",
+    "InputError",
+    "MissingExtraError",
+    "ModelError",
+    "ModelMismatch",
+    "Recipe",
+    "SourceError",
+    "TextEmbedder",
+    "TextError",
+    "UnknownView",
+    "View",
+    "ViewCollection",
+    "ViewError",
+    "ViewRecord",
+    "Views",
+    "Where",
+    "__version__",
+]

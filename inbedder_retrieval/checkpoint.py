@@ -1,0 +1,137 @@
+"""Checkpoint: a folder with a recipe, a tokenizer and weights, and how its name is resolved.
+
+Only JSON, safetensors and ONNX files are ever read or fetched: nothing in a checkpoint is code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer
+
+from inbedder_retrieval.errors import CheckpointError
+from inbedder_retrieval.recipe import Recipe
+
+__all__ = ["DEFAULT_MODEL", "PACKAGED_MODELS", "Checkpoint", "find_checkpoint"]
+
+DEFAULT_MODEL = "inbedder-minilm"
+PACKAGED_MODELS = Path(__file__).parent / "models"
+WEIGHTS_FILE = "model.safetensors"
+ONNX_FILE = "model.onnx"
+# Enough of a file to tell two sets of weights apart, and 8 MiB to read whatever its size.
+SAMPLES, SAMPLE_BYTES = 128, 65_536
+_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint's folder, recipe and model configuration.
+
+    Attributes:
+        name: the name or path it was asked for by.
+        fingerprint: 16 hexadecimal digits of the weights and of what the recipe does with them.
+            Equal fingerprints mean vectors that may be compared.
+    """
+
+    name: str
+    folder: Path
+    recipe: Recipe
+    config: dict[str, Any]
+    fingerprint: str
+
+    @property
+    def dimension(self) -> int:
+        return int(self.config["hidden_size"])
+
+    def tokenizer(self) -> Tokenizer:
+        """Load the tokenizer, without the padding and truncation its file may ask for.
+
+        Raises:
+            CheckpointError: no `tokenizer.json`, or one larger than the model's embeddings.
+        """
+        path = self.folder / "tokenizer.json"
+        try:
+            tokenizer = Tokenizer.from_file(str(path))
+        except Exception as error:
+            # The Rust side raises a bare Exception for a missing and for a broken file.
+            raise CheckpointError(f"{path} cannot be read as a tokenizer: {error}") from error
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+        if tokenizer.get_vocab_size() > int(self.config["vocab_size"]):
+            raise CheckpointError(
+                f"{path} has {tokenizer.get_vocab_size()} tokens and the model has embeddings for "
+                f"{self.config['vocab_size']}; use the tokenizer the model was trained with"
+            )
+        return tokenizer
+
+
+def find_checkpoint(name: str | Path) -> Checkpoint:
+    """Find a checkpoint: a packaged model's name, a folder, or a name on the Hugging Face hub.
+
+    Raises:
+        CheckpointError: there is none, or its files do not fit each other.
+    """
+    folder = _resolve(name)
+    recipe = Recipe.load(folder)
+    try:
+        config = json.loads((folder / "config.json").read_bytes())
+        missing = [key for key in ("hidden_size", "vocab_size") if key not in config]
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{folder / 'config.json'} cannot be read: {error}") from error
+    if missing:
+        raise CheckpointError(f"{folder / 'config.json'} does not say {missing[0]}")
+    return Checkpoint(str(name), folder, recipe, config, _fingerprint(folder, recipe))
+
+
+def _resolve(name: str | Path) -> Path:
+    if isinstance(name, str) and (PACKAGED_MODELS / name / "config.json").is_file():
+        return PACKAGED_MODELS / name
+    folder = Path(name)
+    if folder.is_dir():
+        return folder
+    if not isinstance(name, str) or not _HUB_NAME.fullmatch(name):
+        packaged = ", ".join(sorted(p.name for p in PACKAGED_MODELS.iterdir() if p.is_dir()))
+        raise CheckpointError(
+            f"there is no model {str(name)!r}; give a packaged name ({packaged}), a folder, "
+            "or owner/name of a model on the Hugging Face hub"
+        )
+    from huggingface_hub import snapshot_download
+
+    patterns = ["*.json", "*.safetensors", "*.onnx"]
+    try:
+        return Path(snapshot_download(name, allow_patterns=patterns))
+    except Exception as error:
+        # The hub client raises from several libraries; all of them mean the model is not here.
+        raise CheckpointError(
+            f"{name} is neither a folder here nor could it be fetched from the hub: {error}"
+        ) from error
+
+
+def _fingerprint(folder: Path, recipe: Recipe) -> str:
+    """Hash the recipe and evenly spaced samples of the weights.
+
+    ONNX files made from the same weights share the fingerprint: their vectors may be compared.
+    """
+    path = folder / WEIGHTS_FILE
+    if not path.is_file():
+        path = folder / ONNX_FILE
+    if not path.is_file():
+        raise CheckpointError(
+            f"{folder} has neither {WEIGHTS_FILE} nor {ONNX_FILE}; other formats are not read, "
+            "since they can run code when loaded"
+        )
+    size = path.stat().st_size
+    digest = hashlib.blake2b(f"{recipe.identity()}\n{size}\n".encode(), digest_size=8)
+    with path.open("rb") as file:
+        if size <= SAMPLES * SAMPLE_BYTES:
+            digest.update(file.read())
+        else:
+            for sample in range(SAMPLES):
+                file.seek(sample * (size - SAMPLE_BYTES) // (SAMPLES - 1))
+                digest.update(file.read(SAMPLE_BYTES))
+    return digest.hexdigest()

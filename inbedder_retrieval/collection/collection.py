@@ -1,0 +1,282 @@
+"""ViewCollection: documents with their views, at one location.
+
+It joins a registry, an engine and an embedder; how documents are written and found is in
+`index.py` and `search.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+
+from pydantic import BaseModel
+
+from inbedder_retrieval.collection.engine import Engine, create_engine, open_engine
+from inbedder_retrieval.collection.filters import WhereLike, parse_where
+from inbedder_retrieval.collection.index import IndexReport, index_documents
+from inbedder_retrieval.collection.schema import (
+    ID,
+    METADATA,
+    TEXT,
+    Registry,
+    ViewRecord,
+    point_id,
+)
+from inbedder_retrieval.collection.search import choose_weights, search_views
+from inbedder_retrieval.documents import Document, Hit, check_id
+from inbedder_retrieval.embedder import Embedder, OnLong, TextEmbedder
+from inbedder_retrieval.errors import EngineError, InputError
+from inbedder_retrieval.views import Views, ViewsLike
+
+__all__ = ["CollectionInfo", "ViewCollection"]
+
+MAX_LIMIT = 10_000
+
+
+class CollectionInfo(BaseModel):
+    """What a collection is, for people and machines to read."""
+
+    location: str
+    engine: str
+    documents: int
+    views: list[ViewRecord]
+    indexed_fields: list[str]
+
+
+class ViewCollection:
+    """Documents with one named vector per view. Make one with `create` or `open`.
+
+    A location is a folder (Qdrant Edge), `:memory:`, or `http://host:6333/name` (a Qdrant server;
+    its API key is read from the environment variable QDRANT_API_KEY). Use it in a `with` block,
+    or `close` it: a folder has one user at a time.
+    """
+
+    def __init__(
+        self,
+        location: str,
+        engine: Engine,
+        registry: Registry,
+        embedder: TextEmbedder | None,
+    ) -> None:
+        self._location = location
+        self._engine = engine
+        self._registry = registry
+        self._embedder = embedder
+
+    @classmethod
+    def create(
+        cls, location: str | Path, views: ViewsLike, embedder: TextEmbedder | None = None
+    ) -> ViewCollection:
+        """Create an empty collection.
+
+        Args:
+            views: the questions that every document is embedded under.
+            embedder: what embeds; None takes the packaged model.
+
+        Raises:
+            CollectionExists: the location is taken; nothing there is touched.
+            ViewError: the views are unusable.
+            EngineError: the engine refused, or the server does not answer.
+        """
+        views = Views.of(views)
+        embedder = Embedder() if embedder is None else embedder
+        embedder.embed([], views)  # A question this model cannot take is found before anything is.
+        registry = Registry.new(
+            views,
+            model=embedder.name,
+            fingerprint=embedder.fingerprint,
+            dimension=embedder.dimension,
+        )
+        widths = {record.vector: record.dimension for record in registry.records.values()}
+        engine = create_engine(location, widths, registry.entries())
+        return cls(str(location), engine, registry, embedder)
+
+    @classmethod
+    def open(cls, location: str | Path, embedder: TextEmbedder | None = None) -> ViewCollection:
+        """Open a collection.
+
+        Args:
+            embedder: what embeds; None loads the model that the collection was created with, when
+                it is first needed.
+
+        Raises:
+            CollectionNotFound: there is none.
+            CollectionLocked: another process, or another object in this one, holds the folder.
+            ModelMismatch: the embedder is another model than the one that wrote the vectors.
+            EngineError: the engine refused, or the server does not answer.
+        """
+        engine = open_engine(location)
+        try:
+            registry = Registry.from_entries(engine.read_registry(), str(location))
+            collection = cls(str(location), engine, registry, None)
+            if embedder is not None:
+                collection._use(embedder)
+        except BaseException:
+            engine.close()
+            raise
+        return collection
+
+    @property
+    def views(self) -> Views:
+        """The views of every document, in the order they were added."""
+        return self._registry.views
+
+    @property
+    def embedder(self) -> TextEmbedder:
+        """What embeds; loaded now if it was not before.
+
+        Raises:
+            CheckpointError: the model the collection was created with is not to be had.
+            ModelMismatch: it is, but its weights have changed.
+        """
+        if self._embedder is None:
+            record = next(iter(self._registry.records.values()))
+            return self._use(Embedder(record.model))
+        return self._embedder
+
+    def add(
+        self,
+        documents: Iterable[Document],
+        *,
+        on_long: OnLong = "cut",
+        progress: Callable[[int], None] | None = None,
+    ) -> IndexReport:
+        """Store documents under every view.
+
+        A known id with the same text and metadata is passed over; with other metadata only its
+        metadata is written; with another text it is embedded and written anew. Documents are read
+        and written in bounded batches, so a generator of any length will do.
+
+        Args:
+            on_long: `cut` texts that are longer than the model reads, or raise an `error`.
+            progress: called with the number of documents that are safely stored.
+
+        Raises:
+            DocumentError, TextError, EngineError: what came in earlier batches is stored; adding
+                the same documents again goes on from there.
+        """
+        return index_documents(
+            self._engine,
+            self._registry,
+            self.embedder,
+            documents,
+            on_long=on_long,
+            progress=progress,
+        )
+
+    def get(self, ids: Iterable[object]) -> list[Document]:
+        """Return the documents with these ids, in their order; ids not stored are left out."""
+        points = [point_id(check_id(one)) for one in _several(ids)]
+        stored = self._engine.retrieve(points, [ID, TEXT, METADATA])
+        return [
+            Document(stored[p][TEXT], id=stored[p][ID], metadata=stored[p][METADATA])
+            for p in points
+            if p in stored
+        ]
+
+    def delete(self, ids: Iterable[object]) -> int:
+        """Delete the documents with these ids and return how many there were.
+
+        Raises:
+            InputError: `ids` is None or a single string, which could mean more than was meant.
+        """
+        points = sorted({point_id(check_id(one)) for one in _several(ids)})
+        there = list(self._engine.retrieve(points, [ID]))
+        self._engine.delete(there)
+        self._engine.flush()
+        return len(there)
+
+    def count(self, filter: WhereLike | None = None) -> int:
+        """Count the documents, all or those that fit a filter."""
+        return self._engine.count(None if filter is None else parse_where(filter))
+
+    def search(
+        self,
+        query: str,
+        *,
+        view: str | None = None,
+        views: Mapping[str, float] | None = None,
+        limit: int = 10,
+        filter: WhereLike | None = None,
+        explain: int = 0,
+    ) -> list[Hit]:
+        """Return the documents whose answers are nearest to the query's.
+
+        Args:
+            query: a text like the documents'; it is asked the same questions.
+            view: the view to search; may be left out where there is one only.
+            views: several views with weights. The score is the weighted sum of cosines, exact for
+                the candidates: the nearest max(200, 10 * limit) documents of each view. A document
+                that lacks a view counts zero there.
+            limit: how many hits at most.
+            filter: a condition on metadata (see `Where`), as a dict or a Where. The fields it
+                looks at get a payload index the first time.
+            explain: how many answer words to read from each hit's vectors.
+
+        Raises:
+            UnknownView: lists the views there are.
+            InputError, TextError: the query, a weight, the limit or the filter is unusable.
+        """
+        if not isinstance(limit, int) or not 1 <= limit <= MAX_LIMIT:
+            raise InputError(f"the limit is {limit!r}; give a whole number from 1 to {MAX_LIMIT}")
+        weights = choose_weights(self._registry, view, views)
+        where = None if filter is None else parse_where(filter)
+        embedder = self.embedder
+        if where is not None:
+            self._engine.index_fields(dict(where.fields()))
+        return search_views(
+            self._engine,
+            self._registry,
+            embedder,
+            query,
+            weights,
+            limit=limit,
+            where=where,
+            explain=explain,
+        )
+
+    def info(self) -> CollectionInfo:
+        """Describe the collection."""
+        return CollectionInfo(
+            location=self._location,
+            engine=self._engine.kind,
+            documents=self._engine.count(),
+            views=list(self._registry.records.values()),
+            indexed_fields=sorted(
+                path.removeprefix(f"{METADATA}.") for path in self._engine.indexed_fields()
+            ),
+        )
+
+    def close(self) -> None:
+        """Write everything out and let go of the location."""
+        try:
+            self._engine.flush()
+        except EngineError:
+            # Closed already, or the server is gone: there is nothing left to let go of.
+            return
+        self._engine.close()
+
+    def __enter__(self) -> ViewCollection:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _use(self, embedder: TextEmbedder) -> TextEmbedder:
+        self._registry.check_model(
+            model=embedder.name, fingerprint=embedder.fingerprint, dimension=embedder.dimension
+        )
+        self._embedder = embedder
+        return embedder
+
+
+def _several(ids: Iterable[object]) -> list[object]:
+    if ids is None or isinstance(ids, (str, bytes)):
+        raise InputError(f"ids is {ids!r}; give a list of ids, such as ['7', '8']")
+    return list(ids)

@@ -1,0 +1,213 @@
+"""Export a checkpoint to `model.onnx`, behind a parity gate.
+
+The graph takes the four arrays of a packed batch and returns the views' vectors (B, V, H) and
+the bare states they came from; mask, pooling and head are inside. Attention is exported as ONNX
+Runtime's own fused operator (com.microsoft MultiHeadAttention), so that no pattern matching has
+to find it again. The file holds int8 weights: dynamic quantisation, per channel, embeddings
+included, without the head, which is a thousandth of the work and the last to see an error.
+
+Two gates refuse the file: float32 vectors that differ from torch's, and int8 vectors that point
+elsewhere than float32's. Nothing is written when one fails.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inbedder_retrieval.backends import Backend
+from inbedder_retrieval.checkpoint import ONNX_FILE, Checkpoint, find_checkpoint
+from inbedder_retrieval.errors import ExportError, MissingExtraError
+from inbedder_retrieval.packing import PackedBatch, Packer
+from inbedder_retrieval.views import Views
+
+try:
+    import onnx
+    import torch
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+    from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, sdpa_mask
+    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+except ImportError as error:
+    raise MissingExtraError("export", "export") from error
+
+from inbedder_retrieval.backends.onnx import FINGERPRINT_KEY, OnnxBackend
+from inbedder_retrieval.backends.torch import PackedModel, TorchBackend, load_packed_model
+
+__all__ = ["MAX_DIFFERENCE", "MIN_MEAN_COSINE", "ExportReport", "export_onnx"]
+
+MAX_DIFFERENCE = 1e-4
+MIN_MEAN_COSINE = 0.98
+ATTENTION = "inbedder_onnx"
+OPSET = 20
+TOKEN_BUDGET = 4096
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What the gates measured, over every text and view they were given.
+
+    Attributes:
+        difference: the largest difference of a unit vector's component, float32 against torch.
+        mean_cosine, min_cosine: int8 against float32.
+        answer_norm: the mean length of a question's vector, now in the recipe.
+        bytes: the size of the file.
+    """
+
+    path: Path
+    difference: float
+    mean_cosine: float
+    min_cosine: float
+    answer_norm: float
+    bytes: int
+
+
+def export_onnx(folder: str | Path, texts: Sequence[str], views: Views) -> ExportReport:
+    """Write `model.onnx` into a checkpoint's folder, and `answer_norm` into its recipe.
+
+    Args:
+        texts, views: what the gates compare on. Use real texts; `demo_documents()` will do.
+
+    Raises:
+        ExportError: a gate was not passed; the folder is unchanged.
+        CheckpointError: the folder holds no checkpoint this package can run.
+        MissingExtraError: torch, transformers or onnx is not installed.
+    """
+    checkpoint = find_checkpoint(folder)
+    packer = Packer(checkpoint.tokenizer(), checkpoint.recipe)
+    batches = list(packer.batches(packer.tokenize(texts), packer.questions(views), TOKEN_BUDGET))
+    reference, norms = _unit_vectors(TorchBackend(checkpoint), batches)
+
+    # In the checkpoint's own folder, so that the finished file is renamed into place.
+    with tempfile.TemporaryDirectory(dir=checkpoint.folder, prefix=".export-") as scratch:
+        exact, small = Path(scratch) / "float32", Path(scratch) / "int8"
+        exact.mkdir()
+        small.mkdir()
+        _write_graph(checkpoint, exact / ONNX_FILE)
+        plain, _ = _unit_vectors(OnnxBackend(replace(checkpoint, folder=exact)), batches)
+        difference = float(np.abs(plain - reference).max())
+        if not difference <= MAX_DIFFERENCE:
+            raise ExportError(
+                f"the float32 graph differs from torch by {difference:.2g}, more than "
+                f"{MAX_DIFFERENCE:g}; nothing was written. The exporter and this model do not fit"
+            )
+        _quantize(exact / ONNX_FILE, small / ONNX_FILE)
+        quantized, _ = _unit_vectors(OnnxBackend(replace(checkpoint, folder=small)), batches)
+        cosines = (quantized * plain).sum(axis=-1)
+        mean_cosine, min_cosine = float(cosines.mean()), float(cosines.min())
+        if not mean_cosine >= MIN_MEAN_COSINE:
+            raise ExportError(
+                f"the int8 vectors have a mean cosine of {mean_cosine:.4f} to float32, under "
+                f"{MIN_MEAN_COSINE}; nothing was written. Keep more of the graph in float32"
+            )
+        path = checkpoint.folder / ONNX_FILE
+        os.replace(small / ONNX_FILE, path)
+
+    asked = [number for number, view in enumerate(views) if view.instruction is not None]
+    answer_norm = round(float(norms[:, asked].mean()), 3) if asked else 1.0
+    checkpoint.recipe.model_copy(update={"answer_norm": answer_norm}).save(checkpoint.folder)
+    size = path.stat().st_size
+    return ExportReport(path, difference, mean_cosine, min_cosine, answer_norm, size)
+
+
+def _unit_vectors(
+    backend: Backend, batches: list[PackedBatch]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Run batches and return unit vectors (N, V, H) and their lengths before (N, V)."""
+    vectors = np.concatenate([backend.run(batch) for batch in batches])
+    norms = np.linalg.norm(vectors, axis=-1)
+    return vectors / norms[..., None], norms
+
+
+def _fused_attention(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor,
+    scaling: float,
+    **_: Any,
+) -> tuple[torch.Tensor, None]:
+    """Stand for one com.microsoft MultiHeadAttention node, in transformers' attention interface.
+
+    `query`, `key` and `value` are (B, heads, S, width); returns (B, S, heads, width).
+    """
+    batch, heads, tokens, width = query.shape
+    inputs = [part.transpose(1, 2).reshape(batch, tokens, -1) for part in (query, key, value)]
+    attended: torch.Tensor = torch.onnx.ops.symbolic(
+        "com.microsoft::MultiHeadAttention",
+        (*inputs, None, None, attention_mask),
+        attrs={"num_heads": heads, "scale": float(scaling)},
+        dtype=query.dtype,
+        shape=(batch, tokens, heads * width),
+        version=1,
+    )
+    return attended.reshape(batch, tokens, heads, width), None
+
+
+def _write_graph(checkpoint: Checkpoint, path: Path) -> None:
+    ALL_ATTENTION_FUNCTIONS.register(ATTENTION, _fused_attention)
+    ALL_MASK_ATTENTION_FUNCTIONS.register(ATTENTION, sdpa_mask)
+    model: PackedModel = load_packed_model(checkpoint, attention=ATTENTION)
+    batch, tokens, count = (torch.export.Dim(name) for name in ("batch", "tokens", "views"))
+    # Sizes that differ from each other and from one, so that no axis is taken for another.
+    segments = torch.tensor([[0] * 6 + [1] * 4 + [2] * 4]).repeat(2, 1)
+    places = torch.arange(14).repeat(2, 1)
+    # Two tensors, not one twice: the exporter would make them one input.
+    example = (places.clone(), places, segments, torch.ones(2, 3, 14))
+    with warnings.catch_warnings():
+        # The exporter warns of its own internals: renamed axes, deprecated calls.
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            model,
+            example,
+            dynamo=True,
+            verbose=False,
+            opset_version=OPSET,
+            input_names=["input_ids", "position_ids", "segment_ids", "pool_weights"],
+            output_names=["vectors", "states"],
+            dynamic_shapes=(
+                {0: batch, 1: tokens},
+                {0: batch, 1: tokens},
+                {0: batch, 1: tokens},
+                {0: batch, 1: count, 2: tokens},
+            ),
+        )
+    if program is None:
+        raise ExportError("torch.onnx.export returned no program; nothing was written")
+    graph = program.model_proto
+    graph.metadata_props.add(key=FINGERPRINT_KEY, value=checkpoint.fingerprint)
+    # The exporter notes the source line of every node: machine paths, and half of the graph.
+    for node in graph.graph.node:
+        del node.metadata_props[:]
+        node.doc_string = ""
+    onnx.save(graph, path)
+
+
+def _quantize(source: Path, target: Path) -> None:
+    graph = onnx.load(source).graph
+    constants = {initializer.name for initializer in graph.initializer}
+    products = [n.name for n in graph.node if n.op_type == "MatMul" and n.input[1] in constants]
+    logger = logging.getLogger()
+    level = logger.level
+    # The quantiser reports every tensor it passes on the root logger.
+    logger.setLevel(logging.WARNING)
+    try:
+        quantize_dynamic(
+            source,
+            target,
+            op_types_to_quantize=["MatMul", "Gather"],
+            per_channel=True,
+            weight_type=QuantType.QInt8,
+            nodes_to_exclude=products[-1:],
+        )
+    finally:
+        logger.setLevel(level)
