@@ -26,8 +26,8 @@ from inbedder_retrieval.collection.schema import (
 from inbedder_retrieval.collection.search import choose_weights, search_views
 from inbedder_retrieval.documents import Document, Hit, check_id
 from inbedder_retrieval.embedder import Embedder, OnLong, TextEmbedder
-from inbedder_retrieval.errors import EngineError, InputError
-from inbedder_retrieval.views import Views, ViewsLike
+from inbedder_retrieval.errors import CollectionNotFound, EngineError, InputError, ViewError
+from inbedder_retrieval.views import View, Views, ViewsLike
 
 __all__ = ["CollectionInfo", "ViewCollection"]
 
@@ -114,6 +114,37 @@ class ViewCollection:
                 collection._use(embedder)
         except BaseException:
             engine.close()
+            raise
+        return collection
+
+    @classmethod
+    def open_or_create(
+        cls,
+        location: str | Path,
+        views: ViewsLike | None = None,
+        embedder: TextEmbedder | None = None,
+    ) -> ViewCollection:
+        """Open a collection, or create it where there is none and views are given.
+
+        Raises:
+            CollectionNotFound: there is none, and no views to create it with.
+            ViewError: there is one, without one of these views or with another question for it.
+            As `open` and `create`, besides.
+        """
+        asked = None if views is None else Views.of(views)
+        try:
+            collection = cls.open(location, embedder)
+        except CollectionNotFound as error:
+            if asked is None:
+                raise CollectionNotFound(
+                    f"{error}; or name its views, such as "
+                    'feeling="How does the customer feel?", to create it'
+                ) from None
+            return cls.create(location, asked, embedder)
+        try:
+            collection._check_views(asked or ())
+        except BaseException:
+            collection.close()
             raise
         return collection
 
@@ -267,6 +298,22 @@ class ViewCollection:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _check_views(self, asked: Iterable[View]) -> None:
+        have = {view.name: view for view in self.views}
+        for view in asked:
+            if view.name not in have:
+                raise ViewError(
+                    f"{self._location} has no view {view.name!r} (it has {', '.join(have)}); a "
+                    "collection keeps the views it was created with. Leave it out, or create "
+                    "another collection"
+                )
+            if have[view.name] != view:
+                raise ViewError(
+                    f"view {view.name!r} of {self._location} asks "
+                    f"{have[view.name].instruction!r}, not {view.instruction!r}; give it another "
+                    "name, or leave it out"
+                )
 
     def _use(self, embedder: TextEmbedder) -> TextEmbedder:
         self._registry.check_model(

@@ -175,7 +175,7 @@ def open_engine(location: str | Path) -> Engine:
         return ClientEngine.open(str(location))
     folder = Path(location)
     if not folder.exists():
-        raise CollectionNotFound(f"there is no collection at {folder}; create one first")
+        raise CollectionNotFound(f"there is no collection at {folder}; create it first")
     kind = _folder_kind(folder)
     if kind is None:
         raise CollectionNotFound(

@@ -1,0 +1,68 @@
+"""What was typed on the command line, as the library's values."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from inbedder_retrieval.collection import Where
+from inbedder_retrieval.errors import InputError, ViewError
+from inbedder_retrieval.views import View, Views
+
+__all__ = ["parse_condition", "parse_views", "parse_weights"]
+
+
+def parse_views(given: list[str] | None, file: Path | None) -> Views | None:
+    """Read `--view name="question"` options, or a `--views` file; None where neither was given."""
+    if given and file:
+        raise ViewError("both --view and --views were given; use one of them")
+    if file:
+        return Views.load(file)
+    return Views(View.parse(text) for text in given) if given else None
+
+
+def parse_weights(given: list[str] | None) -> dict[str, float] | None:
+    """Read `--view name` and `--view name=weight` options; None where there are none."""
+    if not given:
+        return None
+    weights: dict[str, float] = {}
+    for text in given:
+        name, equals, weight = text.partition("=")
+        if name in weights:
+            raise ViewError(f"view {name!r} is given twice; give each view once, with one weight")
+        number = _number(weight) if equals else 1.0
+        if number is None:
+            raise ViewError(
+                f"the view is given as {text!r}; write a view's name, or name=weight with a number"
+            )
+        weights[name] = number
+    return weights
+
+
+def parse_condition(text: str) -> Where:
+    """Read `field=value`, or the same with != < <= > >=, as a filter."""
+    match = re.fullmatch(r"([^=<>!]+?)\s*(!=|<=|>=|=|<|>)\s*(.*)", text, re.DOTALL)
+    if match is None:
+        raise InputError(f"--where is {text!r}; write field=value (or != < <= > >=)")
+    field, sign, value = match.groups()
+    number = _number(value)
+    if sign in ("=", "!="):
+        # What was typed may stand for a number, a boolean or a text: all are looked for.
+        typed: list[str | float | bool] = [value]
+        if number is not None:
+            typed.append(number)
+        if value in ("true", "false"):
+            typed.append(value == "true")
+        found = Where.any_of(field, typed)
+        return ~found if sign == "!=" else found
+    if number is None:
+        raise InputError(f"--where {text!r} compares with {value!r}; {sign} needs a number")
+    bound = {"<": "lt", "<=": "lte", ">": "gt", ">=": "gte"}[sign]
+    return Where.range(field, **{bound: number})
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
