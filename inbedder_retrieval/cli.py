@@ -16,7 +16,6 @@ import numpy as np
 import typer
 from rich.markup import escape
 from rich.table import Table
-from typer.exceptions import TyperException
 
 from inbedder_retrieval.arguments import parse_condition, parse_views, parse_weights
 from inbedder_retrieval.collection import IndexReport, ViewCollection, Where
@@ -89,9 +88,6 @@ def main(argv: list[str] | None = None) -> int:
     try:
         code = app(args=argv, standalone_mode=False)
         return int(code or 0)
-    except TyperException as error:
-        complain(f"{error.format_message()} (see inbedder --help)")
-        return 2
     except EngineError as error:
         complain(str(error))
         return 1
@@ -104,6 +100,12 @@ def main(argv: list[str] | None = None) -> int:
     except OSError as error:
         complain(str(error))
         return 1
+    except Exception as error:
+        # A usage error, of typer itself or of the click below an older one: no common base.
+        if not hasattr(error, "format_message"):
+            raise
+        complain(f"{error.format_message()} (see inbedder --help)")
+        return 2
 
 
 @app.callback(invoke_without_command=True)

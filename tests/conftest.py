@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -112,7 +113,7 @@ def collection(
 @pytest.fixture
 def documents() -> list[Document]:
     """Eight short documents with metadata of every kind."""
-    rows = [
+    rows: list[tuple[str, dict[str, Any]]] = [
         ("the phone is broken", {"product": "phone", "price": 10, "new": True}),
         ("the phone is late", {"product": "phone", "price": 10.5, "new": False}),
         ("love the lamp", {"product": "lamp", "price": 3, "tags": ["gift", "small"]}),

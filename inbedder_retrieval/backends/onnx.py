@@ -41,6 +41,8 @@ class OnnxBackend:
             )
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
+        # Every batch has a shape of its own, and a memory plan would be kept for each.
+        options.enable_mem_pattern = False
         if threads is not None:
             options.intra_op_num_threads = threads
         try:

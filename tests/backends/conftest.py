@@ -1,0 +1,32 @@
+"""What both backends are compared with."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from inbedder_retrieval.checkpoint import PACKAGED_MODELS
+from inbedder_retrieval.demo import demo_documents
+from tests.reference import plain_vectors, unit
+
+DEMO_QUESTIONS = {
+    "general": None,
+    "product": "Which product is it about?",
+    "feeling": "How does the customer feel?",
+    "need": "What does the customer need?",
+}
+
+
+@pytest.fixture(scope="session")
+def demo_texts() -> list[str]:
+    """Sixty messages, spread over the demo corpus."""
+    return [document.text for document in demo_documents()[::6][:60]]
+
+
+@pytest.fixture(scope="session")
+def demo_vectors(demo_texts: list[str]) -> dict[str, NDArray[np.float32]]:
+    """The packaged model's unit vectors of the sixty messages, computed the plain way."""
+    folder = PACKAGED_MODELS / "inbedder-minilm"
+    found = plain_vectors(folder, demo_texts, DEMO_QUESTIONS, most=224)
+    return {name: unit(vectors) for name, vectors in found.items()}

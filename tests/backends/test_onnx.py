@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from inbedder_retrieval import CheckpointError, Embedder, InputError
+from inbedder_retrieval.checkpoint import PACKAGED_MODELS, find_checkpoint
+from inbedder_retrieval.export import _write_graph
+from tests.backends.conftest import DEMO_QUESTIONS
+from tests.conftest import QUESTIONS
+from tests.reference import plain_vectors, unit
+
+TEXTS = ["the phone", "", "my refund is late, what now?", "[MASK] [SEP] head", "a " * 60]
+
+
+@pytest.fixture(scope="module")
+def exact_folder(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny checkpoint with its float32 graph."""
+    folder = Path(shutil.copytree(tiny_folder, tmp_path_factory.mktemp("onnx") / "exact"))
+    _write_graph(find_checkpoint(folder), folder / "model.onnx")
+    return folder
+
+
+@pytest.fixture
+def folder(exact_folder: Path, tmp_path: Path) -> Path:
+    """A copy to change."""
+    return Path(shutil.copytree(exact_folder, tmp_path / "copy"))
+
+
+@pytest.mark.parametrize("names", [["general"], ["need"], ["feeling", "general", "need"]])
+@pytest.mark.parametrize("count", [1, len(TEXTS)])
+def test_the_float32_graph_gives_the_plain_vectors(
+    exact_folder: Path, names: list[str], count: int
+) -> None:
+    questions = {name: QUESTIONS[name] for name in names}
+    plain = plain_vectors(exact_folder, TEXTS[:count], questions, most=40)
+    packed = Embedder(exact_folder, backend="onnx").embed(TEXTS[:count], questions)
+    for name in names:
+        np.testing.assert_allclose(packed[name], unit(plain[name]), rtol=0, atol=1e-5)
+
+
+def test_the_packaged_int8_vectors_point_where_the_plain_ones_do(
+    packaged: Embedder, demo_texts: list[str], demo_vectors: dict[str, NDArray[np.float32]]
+) -> None:
+    small = packaged.embed(demo_texts, DEMO_QUESTIONS)
+    for name, plain in demo_vectors.items():
+        cosines = (small[name] * plain).sum(axis=1)
+        assert cosines.mean() >= 0.98, name
+
+
+def test_the_number_of_threads_does_not_change_the_vectors(exact_folder: Path) -> None:
+    alone = Embedder(exact_folder, threads=1).embed(TEXTS, QUESTIONS)
+    several = Embedder(exact_folder, threads=3).embed(TEXTS, QUESTIONS)
+    for name in QUESTIONS:
+        np.testing.assert_allclose(alone[name], several[name], rtol=0, atol=1e-5)
+
+
+def test_a_folder_without_a_graph_says_how_to_make_one(tiny_folder: Path) -> None:
+    with pytest.raises(CheckpointError, match="has no model.onnx; make it with 'inbedder export"):
+        Embedder(tiny_folder, backend="onnx")
+
+
+def test_a_file_that_is_no_graph_is_refused(folder: Path) -> None:
+    (folder / "model.onnx").write_bytes(b"not a graph")
+    with pytest.raises(CheckpointError, match="cannot be loaded by onnxruntime"):
+        Embedder(folder, backend="onnx")
+
+
+def test_a_graph_of_other_weights_is_refused(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-1] + b"\x7f")
+    with pytest.raises(CheckpointError, match="made from other weights or another recipe"):
+        Embedder(folder, backend="onnx")
+
+
+def test_a_graph_of_another_prompt_is_refused(folder: Path) -> None:
+    path = folder / "inbedder.json"
+    path.write_text(
+        path.read_text().replace('"question_token_type": 1', '"question_token_type": 0')
+    )
+    with pytest.raises(CheckpointError, match="made from other weights or another recipe"):
+        Embedder(folder, backend="onnx")
+
+
+def test_a_folder_may_hold_the_graph_without_the_weights(tmp_path: Path) -> None:
+    packaged = PACKAGED_MODELS / "inbedder-minilm"
+    for name in ("config.json", "inbedder.json", "tokenizer.json", "model.onnx"):
+        shutil.copy(packaged / name, tmp_path)
+    alone = Embedder(tmp_path, backend="onnx")
+    assert alone.fingerprint == find_checkpoint(packaged).fingerprint
+
+
+def test_a_device_onnxruntime_does_not_have_is_refused(exact_folder: Path) -> None:
+    with pytest.raises(InputError, match="no device 'typewriter'; it has cpu"):
+        Embedder(exact_folder, backend="onnx", device="typewriter")

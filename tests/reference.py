@@ -1,0 +1,72 @@
+"""Vectors the plain way: transformers, one text under one question, nothing packed or padded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers import BertForMaskedLM, PreTrainedTokenizerFast
+
+
+def plain_vectors(
+    folder: Path,
+    texts: Sequence[str],
+    questions: Mapping[str, str | None],
+    *,
+    most: int,
+    head: bool = True,
+) -> dict[str, NDArray[np.float32]]:
+    """Return vectors (N, H) by name, of their own length; `most` word pieces of a text are read."""
+    tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"))
+    model = BertForMaskedLM.from_pretrained(
+        folder, dtype=torch.float32, attn_implementation="eager"
+    ).eval()
+    return {
+        name: np.stack([_vector(model, tokenizer, text, question, most, head) for text in texts])
+        for name, question in questions.items()
+    }
+
+
+@torch.inference_mode()
+def _vector(
+    model: BertForMaskedLM,
+    tokenizer: PreTrainedTokenizerFast,
+    text: str,
+    question: str | None,
+    most: int,
+    head: bool,
+) -> NDArray[np.float32]:
+    def pieces(string: str) -> list[int]:
+        found: list[int] = tokenizer(
+            string, add_special_tokens=False, truncation=False, padding=False
+        )["input_ids"]
+        return found
+
+    cls, sep, mask = tokenizer.convert_tokens_to_ids(["[CLS]", "[SEP]", "[MASK]"])
+    ids = [cls, *pieces(text)[:most], sep]
+    length = len(ids)
+    if question is None:
+        states = model.bert(torch.tensor([ids])).last_hidden_state[0]
+        return np.asarray(states.mean(dim=0))
+    ids += [*pieces(question), sep, mask]
+    total = len(ids)
+    hidden = torch.finfo(torch.float32).min
+    attention = torch.zeros(1, 1, total, total)
+    attention[0, 0, :length, length:] = hidden
+    states = model.bert(
+        torch.tensor([ids]),
+        attention_mask=attention,
+        position_ids=torch.arange(total)[None],
+        token_type_ids=torch.tensor([[0] * length + [1] * (total - length)]),
+    ).last_hidden_state[0]
+    answer = states[-1]
+    return np.asarray(model.cls.predictions.transform(answer) if head else answer)
+
+
+def unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Scale vectors to length one."""
+    scaled: NDArray[np.float32] = vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return scaled

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import ast
+import importlib
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.resources import files
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import inbedder_retrieval
+
+ROOT = "inbedder_retrieval"
+FOLDER = Path(inbedder_retrieval.__file__).parent
+
+# Each module imports only from modules before it.
+ORDER = """
+    errors documents views recipe checkpoint packing
+    backends backends.onnx backends.torch export explain embedder testing
+    collection.schema collection.filters collection.engine collection.edge collection.client
+    collection.index collection.search collection.collection collection
+    sources demo bench arguments console cli
+""".split()
+# The package itself comes after all of them, and `python -m` last.
+ORDER += ["", "__main__"]
+# Their functions choose what to load, so these may import later modules inside them.
+FACTORIES = {"backends", "collection.engine", "cli"}
+
+
+def path_of(module: str) -> Path:
+    path = FOLDER.joinpath(*module.split("."))
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+def imports_of(module: str) -> Iterator[tuple[str, bool]]:
+    """Yield every module of this package that is imported, and whether inside a function."""
+    tree = ast.parse(path_of(module).read_text(encoding="utf-8"))
+    functions = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+    lazy = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, functions)
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module} has a relative import"
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                known = inner.removeprefix(f"{ROOT}.") in ORDER
+                names.append(inner if known else str(node.module))
+        for name in names:
+            if name == ROOT or name.startswith(f"{ROOT}."):
+                yield name.removeprefix(ROOT).removeprefix("."), id(node) in lazy
+
+
+def test_every_module_has_its_place_in_the_order() -> None:
+    modules = {
+        ".".join(path.relative_to(FOLDER).with_suffix("").parts).removesuffix("__init__").strip(".")
+        for path in FOLDER.rglob("*.py")
+    }
+    assert modules == set(ORDER)
+    assert len(ORDER) == len(set(ORDER))
+
+
+@pytest.mark.parametrize("module", ORDER)
+def test_a_module_imports_only_from_modules_before_it(module: str) -> None:
+    before = set(ORDER[: ORDER.index(module)])
+    wrong = {
+        name
+        for name, lazy in imports_of(module)
+        if name not in before and not (lazy and module in FACTORIES)
+    }
+    assert not wrong
+
+
+def test_importing_the_package_loads_no_engine() -> None:
+    heavy = ["torch", "onnxruntime", "qdrant_client", "qdrant_edge", "transformers"]
+    code = f"import sys, {ROOT}; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", [ROOT, f"{ROOT}.collection"])
+def test_all_names_what_is_visible(name: str) -> None:
+    module = importlib.import_module(name)
+    visible = {
+        key
+        for key, value in vars(module).items()
+        if not key.startswith("_") and not isinstance(value, ModuleType)
+    }
+    assert set(module.__all__) - {"__version__"} == visible
+    assert len(module.__all__) == len(set(module.__all__))
+
+
+def test_type_checkers_are_told_that_the_package_is_typed() -> None:
+    """Without the marker of PEP 561 they ignore every annotation in it."""
+    assert files(ROOT).joinpath("py.typed").is_file()
