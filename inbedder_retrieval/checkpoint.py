@@ -33,7 +33,7 @@ class Checkpoint:
     """A checkpoint's folder, recipe and model configuration.
 
     Attributes:
-        name: the name or path it was asked for by.
+        name: what finds it again: a packaged model's name, an absolute path, or a hub name.
         fingerprint: 16 hexadecimal digits of the weights and of what the recipe does with them.
             Equal fingerprints mean vectors that may be compared.
     """
@@ -85,7 +85,9 @@ def find_checkpoint(name: str | Path) -> Checkpoint:
         raise CheckpointError(f"{folder / 'config.json'} cannot be read: {error}") from error
     if missing:
         raise CheckpointError(f"{folder / 'config.json'} does not say {missing[0]}")
-    return Checkpoint(str(name), folder, recipe, config, _fingerprint(folder, recipe))
+    local = folder.parent != PACKAGED_MODELS and Path(name).is_dir()
+    known_as = str(folder.resolve()) if local else str(name)
+    return Checkpoint(known_as, folder, recipe, config, _fingerprint(folder, recipe))
 
 
 def _resolve(name: str | Path) -> Path:

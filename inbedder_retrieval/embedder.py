@@ -61,7 +61,7 @@ class TextEmbedder(Protocol):
 
     @property
     def name(self) -> str:
-        """The name or path the model was loaded by."""
+        """What finds the model again: a packaged or hub name, or an absolute path."""
         ...
 
     @property
@@ -113,7 +113,7 @@ class Embedder:
 
     @property
     def name(self) -> str:
-        """The name or path the model was loaded by."""
+        """What finds the model again: a packaged or hub name, or an absolute path."""
         return self._checkpoint.name
 
     @property

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, cast
 
 import numpy as np
@@ -78,14 +80,15 @@ def load_packed_model(checkpoint: Checkpoint, *, attention: str = "sdpa") -> Pac
             "can run code when loaded"
         )
     try:
-        model = transformers.AutoModelForMaskedLM.from_pretrained(
-            checkpoint.folder,
-            dtype=torch.float32,
-            attn_implementation=attention,
-            use_safetensors=True,
-            trust_remote_code=False,
-            local_files_only=True,
-        )
+        with _no_progress_bar():
+            model = transformers.AutoModelForMaskedLM.from_pretrained(
+                checkpoint.folder,
+                dtype=torch.float32,
+                attn_implementation=attention,
+                use_safetensors=True,
+                trust_remote_code=False,
+                local_files_only=True,
+            )
     except (OSError, ValueError, RuntimeError) as error:
         raise CheckpointError(
             f"{checkpoint.folder} cannot be loaded as a masked language model: {error}"
@@ -100,6 +103,19 @@ def load_packed_model(checkpoint: Checkpoint, *, attention: str = "sdpa") -> Pac
         model, head=head, question_token_type=checkpoint.recipe.question_token_type
     )
     return packed.eval()
+
+
+@contextmanager
+def _no_progress_bar() -> Iterator[None]:
+    """Keep transformers from drawing on standard error while it loads."""
+    logging: Any = transformers.utils.logging
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 class TorchBackend:

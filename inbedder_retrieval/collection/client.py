@@ -6,6 +6,7 @@ one lock; it has no payload indexes either.
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -43,6 +44,8 @@ from inbedder_retrieval.errors import (
 __all__ = ["ClientEngine"]
 
 DEFAULT_COLLECTION = "inbedder"
+# A server takes 32 MiB in one request unless it is told otherwise; a number is about so long.
+REQUEST_BYTES, NUMBER_BYTES = 16 << 20, 22
 INDEX_KINDS = {
     "keyword": models.PayloadSchemaType.KEYWORD,
     "float": models.PayloadSchemaType.FLOAT,
@@ -142,31 +145,29 @@ class ClientEngine:
 
     def upsert(self, points: Sequence[Point]) -> None:
         """Write whole points; what was stored under their ids is replaced."""
-        if not points:
-            return
-        batch = [
-            models.PointStruct(
-                id=point.id,
-                vector={name: vector.tolist() for name, vector in point.vectors.items()},
-                payload=point.payload,
-            )
-            for point in points
-        ]
-        with self._translated(f"write {len(points)} points"):
-            self._client.upsert(self._collection, batch, wait=True)
+        for batch in _requests(points):
+            structs = [
+                models.PointStruct(
+                    id=point.id,
+                    vector={name: vector.tolist() for name, vector in point.vectors.items()},
+                    payload=point.payload,
+                )
+                for point in batch
+            ]
+            with self._translated(f"write {len(structs)} points"):
+                self._client.upsert(self._collection, structs, wait=True)
 
     def overwrite_payload(self, points: Sequence[Point]) -> None:
         """Replace the payload of stored points and leave their vectors."""
-        if not points:
-            return
-        operations = [
-            models.OverwritePayloadOperation(
-                overwrite_payload=models.SetPayload(payload=point.payload, points=[point.id])
-            )
-            for point in points
-        ]
-        with self._translated(f"write the payload of {len(points)} points"):
-            self._client.batch_update_points(self._collection, operations, wait=True)
+        for batch in _requests(points):
+            operations: list[models.UpdateOperation] = [
+                models.OverwritePayloadOperation(
+                    overwrite_payload=models.SetPayload(payload=point.payload, points=[point.id])
+                )
+                for point in batch
+            ]
+            with self._translated(f"write the payload of {len(operations)} points"):
+                self._client.batch_update_points(self._collection, operations, wait=True)
 
     def retrieve(self, ids: Sequence[str], keys: Sequence[str]) -> dict[str, dict[str, Any]]:
         """Return the named payload keys of those ids that are stored."""
@@ -311,6 +312,22 @@ def _local_errors(folder: Path) -> Iterator[None]:
         ) from error
     except OSError as error:
         raise EngineError(f"could not open {folder}: {error}") from error
+
+
+def _requests(points: Sequence[Point]) -> Iterator[list[Point]]:
+    """Cut points into requests that a server takes, one point at least."""
+    batch: list[Point] = []
+    size = 0
+    for point in points:
+        numbers = sum(len(vector) for vector in point.vectors.values())
+        own = numbers * NUMBER_BYTES + len(json.dumps(point.payload))
+        if batch and size + own > REQUEST_BYTES:
+            yield batch
+            batch, size = [], 0
+        batch.append(point)
+        size += own
+    if batch:
+        yield batch
 
 
 def _filter(where: Where | None) -> models.Filter | None:

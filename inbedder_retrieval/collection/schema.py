@@ -156,10 +156,10 @@ class Registry(BaseModel):
 def vector_name(view: View, fingerprint: str) -> str:
     """Name the vector of a view: a readable slug and a hash of what its vectors depend on.
 
-    A question cannot be a vector name. The name is made of `[a-z0-9-]`, at most 64 characters,
-    and stays when the view is renamed.
+    A question cannot be a vector name. The name is made of `[a-z0-9-]`, at most 64 characters.
+    Views that differ in anything have different names, also where their slugs are alike.
     """
-    identity = f"{fingerprint}\n{view.instruction or ''}".encode()
+    identity = f"{fingerprint}\n{view.name}\n{view.instruction or ''}".encode()
     digest = hashlib.blake2b(identity, digest_size=4).hexdigest()
     ascii_name = unicodedata.normalize("NFKD", view.name).encode("ascii", "ignore").decode()
     slug = re.sub(r"[^a-z0-9]+", "-", ascii_name.lower()).strip("-") or "view"
