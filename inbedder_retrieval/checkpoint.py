@@ -15,9 +15,9 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from inbedder_retrieval.errors import CheckpointError
-from inbedder_retrieval.recipe import Recipe
+from inbedder_retrieval.recipe import RECIPE_FILE, Recipe
 
-__all__ = ["DEFAULT_MODEL", "PACKAGED_MODELS", "Checkpoint", "find_checkpoint"]
+__all__ = ["DEFAULT_MODEL", "PACKAGED_MODELS", "Checkpoint", "find_checkpoint", "weights_digest"]
 
 DEFAULT_MODEL = "inbedder-minilm"
 PACKAGED_MODELS = Path(__file__).parent / "models"
@@ -115,20 +115,32 @@ def _resolve(name: str | Path) -> Path:
 
 
 def _fingerprint(folder: Path, recipe: Recipe) -> str:
-    """Hash the recipe and evenly spaced samples of the weights.
+    """Hash what the recipe does and the digest of the weights.
 
-    ONNX files made from the same weights share the fingerprint: their vectors may be compared.
+    An ONNX file made from the same weights has the same fingerprint: its vectors may be compared.
     """
-    path = folder / WEIGHTS_FILE
-    if not path.is_file():
-        path = folder / ONNX_FILE
-    if not path.is_file():
+    weights = recipe.weights
+    if (folder / WEIGHTS_FILE).is_file():
+        weights = weights_digest(folder)
+    elif not (folder / ONNX_FILE).is_file():
         raise CheckpointError(
             f"{folder} has neither {WEIGHTS_FILE} nor {ONNX_FILE}; other formats are not read, "
             "since they can run code when loaded"
         )
+    elif weights is None:
+        raise CheckpointError(
+            f"{folder} has {ONNX_FILE} alone, and its {RECIPE_FILE} does not say which weights it "
+            "was made from; export it again, or put the weights beside it"
+        )
+    identity = f"{recipe.identity()}\n{weights}"
+    return hashlib.blake2b(identity.encode(), digest_size=8).hexdigest()
+
+
+def weights_digest(folder: Path) -> str:
+    """Hash the size and evenly spaced samples of a folder's weights: 16 hexadecimal digits."""
+    path = folder / WEIGHTS_FILE
     size = path.stat().st_size
-    digest = hashlib.blake2b(f"{recipe.identity()}\n{size}\n".encode(), digest_size=8)
+    digest = hashlib.blake2b(f"{size}\n".encode(), digest_size=8)
     with path.open("rb") as file:
         if size <= SAMPLES * SAMPLE_BYTES:
             digest.update(file.read())

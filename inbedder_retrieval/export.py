@@ -16,7 +16,8 @@ import logging
 import os
 import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inbedder_retrieval.backends import Backend
-from inbedder_retrieval.checkpoint import ONNX_FILE, Checkpoint, find_checkpoint
+from inbedder_retrieval.checkpoint import (
+    ONNX_FILE,
+    Checkpoint,
+    find_checkpoint,
+    weights_digest,
+)
 from inbedder_retrieval.errors import ExportError, MissingExtraError
 from inbedder_retrieval.packing import PackedBatch, Packer
 from inbedder_retrieval.views import Views
@@ -71,7 +77,7 @@ class ExportReport:
 
 
 def export_onnx(folder: str | Path, texts: Sequence[str], views: Views) -> ExportReport:
-    """Write `model.onnx` into a checkpoint's folder, and `answer_norm` into its recipe.
+    """Write `model.onnx` into a checkpoint's folder, and what was measured into its recipe.
 
     Args:
         texts, views: what the gates compare on. Use real texts; `demo_documents()` will do.
@@ -113,7 +119,8 @@ def export_onnx(folder: str | Path, texts: Sequence[str], views: Views) -> Expor
 
     asked = [number for number, view in enumerate(views) if view.instruction is not None]
     answer_norm = round(float(norms[:, asked].mean()), 3) if asked else 1.0
-    checkpoint.recipe.model_copy(update={"answer_norm": answer_norm}).save(checkpoint.folder)
+    measured = {"answer_norm": answer_norm, "weights": weights_digest(checkpoint.folder)}
+    checkpoint.recipe.model_copy(update=measured).save(checkpoint.folder)
     size = path.stat().st_size
     return ExportReport(path, difference, mean_cosine, min_cosine, answer_norm, size)
 
@@ -163,9 +170,7 @@ def _write_graph(checkpoint: Checkpoint, path: Path) -> None:
     places = torch.arange(14).repeat(2, 1)
     # Two tensors, not one twice: the exporter would make them one input.
     example = (places.clone(), places, segments, torch.ones(2, 3, 14))
-    with warnings.catch_warnings():
-        # The exporter warns of its own internals: renamed axes, deprecated calls.
-        warnings.simplefilter("ignore")
+    with _quiet():
         program = torch.onnx.export(
             model,
             example,
@@ -196,11 +201,7 @@ def _quantize(source: Path, target: Path) -> None:
     graph = onnx.load(source).graph
     constants = {initializer.name for initializer in graph.initializer}
     products = [n.name for n in graph.node if n.op_type == "MatMul" and n.input[1] in constants]
-    logger = logging.getLogger()
-    level = logger.level
-    # The quantiser reports every tensor it passes on the root logger.
-    logger.setLevel(logging.WARNING)
-    try:
+    with _quiet():
         quantize_dynamic(
             source,
             target,
@@ -209,5 +210,16 @@ def _quantize(source: Path, target: Path) -> None:
             weight_type=QuantType.QInt8,
             nodes_to_exclude=products[-1:],
         )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporter and the quantiser from reporting every node and tensor they pass."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
-        logger.setLevel(level)
+        logging.disable(before)

@@ -41,7 +41,8 @@ class PackedBatch:
     Attributes:
         rows: (B,) which text each row is, as an index into the tokenized texts.
         input_ids: (B, S) int64.
-        position_ids: (B, S) int64; a question starts again at its text's length.
+        position_ids: (B, S) int64; a question starts again at its text's length. Counted from
+            the recipe's first position.
         segment_ids: (B, S) int64; 0 the text, k the k-th question, -1 padding.
         pool_weights: (B, V, S) float32; a view's vector is this times the last states.
     """
@@ -207,6 +208,7 @@ class Packer:
         position_ids = np.zeros(shape, dtype=np.int64)
         position_ids[:, :width] = np.where(is_text, np.arange(width), 0)
         position_ids[:, width:] = lengths[:, None] + questions.offsets
+        position_ids += self._recipe.first_position
 
         segment_ids = np.full(shape, -1, dtype=np.int64)
         segment_ids[:, :width][is_text] = 0

@@ -37,10 +37,13 @@ class Recipe(BaseModel):
         general: `mean` offers the general view, the mean of the text's last states without any
             head; `none` refuses it.
         max_text_tokens: pieces of a text that are read; the rest is cut.
-        max_positions: rows of the position table. A text and a question must fit together.
+        max_positions: how many positions the model has. A text and a question must fit together.
+        first_position: what the model counts positions from: 0, or 2 for RoBERTa and its kin.
         question_token_type: the token type of a question's tokens; a text's is 0.
         answer_norm: the mean length of a view's vector before it is scaled to one. A unit vector
             times this goes back through the language-model head to be read as words.
+        weights: the digest of the weights, written by `inbedder export`, so that a folder with
+            the ONNX file alone is still known to be this model.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -54,8 +57,10 @@ class Recipe(BaseModel):
     general: Literal["mean", "none"] = "mean"
     max_text_tokens: int = Field(ge=1)
     max_positions: int = Field(ge=2)
+    first_position: int = Field(default=0, ge=0)
     question_token_type: int = Field(default=1, ge=0)
     answer_norm: float = Field(default=1.0, gt=0)
+    weights: str | None = None
 
     @field_validator("text_template")
     @classmethod
@@ -102,5 +107,5 @@ class Recipe(BaseModel):
         Defaults are left out, so that a field added later leaves old fingerprints as they are.
         """
         return self.model_dump_json(
-            exclude={"name", "answer_norm", "general"}, exclude_defaults=True
+            exclude={"name", "answer_norm", "general", "weights"}, exclude_defaults=True
         )

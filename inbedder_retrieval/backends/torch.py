@@ -16,6 +16,7 @@ from inbedder_retrieval.packing import PackedBatch
 try:
     import torch
     import transformers
+    from safetensors import SafetensorError
 except ImportError as error:
     raise MissingExtraError("the torch backend", "torch") from error
 
@@ -81,18 +82,31 @@ def load_packed_model(checkpoint: Checkpoint, *, attention: str = "sdpa") -> Pac
         )
     try:
         with _no_progress_bar():
-            model = transformers.AutoModelForMaskedLM.from_pretrained(
+            model, loaded = transformers.AutoModelForMaskedLM.from_pretrained(
                 checkpoint.folder,
                 dtype=torch.float32,
                 attn_implementation=attention,
                 use_safetensors=True,
                 trust_remote_code=False,
                 local_files_only=True,
+                output_loading_info=True,
             )
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise CheckpointError(
             f"{checkpoint.folder} cannot be loaded as a masked language model: {error}"
         ) from error
+    if missing := sorted(loaded["missing_keys"]):
+        raise CheckpointError(
+            f"{path} lacks {len(missing)} tensors of {type(model).__name__} ({missing[0]}, ...); "
+            "they would be made up at random. Use the whole checkpoint"
+        )
+    first = _first_position(model)
+    if first != checkpoint.recipe.first_position:
+        raise CheckpointError(
+            f"{type(model).__name__} counts positions from {first} and the recipe of "
+            f"{checkpoint.recipe.name} from {checkpoint.recipe.first_position}; "
+            f"set first_position to {first}"
+        )
     head = checkpoint.recipe.head == "mlm"
     if head and not hasattr(getattr(model, "cls", None), "predictions"):
         raise CheckpointError(
@@ -103,6 +117,13 @@ def load_packed_model(checkpoint: Checkpoint, *, attention: str = "sdpa") -> Pac
         model, head=head, question_token_type=checkpoint.recipe.question_token_type
     )
     return packed.eval()
+
+
+def _first_position(model: torch.nn.Module) -> int:
+    """What a model counts positions from: RoBERTa and its kin leave out the padding's row."""
+    embeddings = getattr(cast("Any", model).base_model, "embeddings", None)
+    padding = getattr(getattr(embeddings, "position_embeddings", None), "padding_idx", None)
+    return 0 if padding is None else int(padding) + 1
 
 
 @contextmanager
