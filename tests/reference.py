@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from transformers import BertForMaskedLM, PreTrainedTokenizerFast
+
+# On a busy machine two threads spend their time waiting for each other.
+torch.set_num_threads(1)
 
 
 def plain_vectors(
@@ -17,41 +21,57 @@ def plain_vectors(
     questions: Mapping[str, str | None],
     *,
     most: int,
+    slots: int = 1,
     head: bool = True,
 ) -> dict[str, NDArray[np.float32]]:
-    """Return vectors (N, H) by name, of their own length; `most` word pieces of a text are read."""
-    tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"))
-    model = BertForMaskedLM.from_pretrained(
+    """Return vectors (N, H) by name, of their own length.
+
+    `most` word pieces of a text are read, and a question's last `slots` tokens are the answer.
+    """
+    tokenizer = plain_tokenizer(folder)
+    model: Any = BertForMaskedLM.from_pretrained(
         folder, dtype=torch.float32, attn_implementation="eager"
-    ).eval()
+    )
+    model.eval()
     return {
-        name: np.stack([_vector(model, tokenizer, text, question, most, head) for text in texts])
+        name: np.stack(
+            [_vector(model, tokenizer, text, question, most, slots, head) for text in texts]
+        )
         for name, question in questions.items()
     }
 
 
+def plain_tokenizer(folder: Path) -> Any:
+    """Return the tokenizer as transformers reads it."""
+    file = str(folder / "tokenizer.json")
+    return PreTrainedTokenizerFast(tokenizer_file=file)  # type: ignore[no-untyped-call]
+
+
+def pieces(tokenizer: Any, text: str) -> list[int]:
+    """Return the ids of a text alone, whole."""
+    found: list[int] = tokenizer(text, add_special_tokens=False, truncation=False, padding=False)[
+        "input_ids"
+    ]
+    return found
+
+
 @torch.inference_mode()
 def _vector(
-    model: BertForMaskedLM,
-    tokenizer: PreTrainedTokenizerFast,
+    model: Any,
+    tokenizer: Any,
     text: str,
     question: str | None,
     most: int,
+    slots: int,
     head: bool,
 ) -> NDArray[np.float32]:
-    def pieces(string: str) -> list[int]:
-        found: list[int] = tokenizer(
-            string, add_special_tokens=False, truncation=False, padding=False
-        )["input_ids"]
-        return found
-
     cls, sep, mask = tokenizer.convert_tokens_to_ids(["[CLS]", "[SEP]", "[MASK]"])
-    ids = [cls, *pieces(text)[:most], sep]
+    ids = [cls, *pieces(tokenizer, text)[:most], sep]
     length = len(ids)
     if question is None:
         states = model.bert(torch.tensor([ids])).last_hidden_state[0]
         return np.asarray(states.mean(dim=0))
-    ids += [*pieces(question), sep, mask]
+    ids += [*pieces(tokenizer, question), sep, mask]
     total = len(ids)
     hidden = torch.finfo(torch.float32).min
     attention = torch.zeros(1, 1, total, total)
@@ -62,7 +82,7 @@ def _vector(
         position_ids=torch.arange(total)[None],
         token_type_ids=torch.tensor([[0] * length + [1] * (total - length)]),
     ).last_hidden_state[0]
-    answer = states[-1]
+    answer = states[-slots:].mean(dim=0)
     return np.asarray(model.cls.predictions.transform(answer) if head else answer)
 
 

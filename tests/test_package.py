@@ -17,15 +17,38 @@ ROOT = "inbedder_retrieval"
 FOLDER = Path(inbedder_retrieval.__file__).parent
 
 # Each module imports only from modules before it.
-ORDER = """
-    errors documents views recipe checkpoint packing
-    backends backends.onnx backends.torch export explain embedder testing
-    collection.schema collection.filters collection.engine collection.edge collection.client
-    collection.index collection.search collection.collection collection
-    sources demo bench arguments console cli
-""".split()
-# The package itself comes after all of them, and `python -m` last.
-ORDER += ["", "__main__"]
+ORDER = [
+    "errors",
+    "documents",
+    "views",
+    "recipe",
+    "checkpoint",
+    "packing",
+    "backends",
+    "backends.onnx",
+    "backends.torch",
+    "export",
+    "explain",
+    "embedder",
+    "testing",
+    "collection.schema",
+    "collection.filters",
+    "collection.engine",
+    "collection.edge",
+    "collection.client",
+    "collection.index",
+    "collection.search",
+    "collection.collection",
+    "collection",
+    "sources",
+    "demo",
+    "bench",
+    "arguments",
+    "console",
+    "cli",
+    "",  # the package itself
+    "__main__",
+]
 # Their functions choose what to load, so these may import later modules inside them.
 FACTORIES = {"backends", "collection.engine", "cli"}
 

@@ -60,7 +60,7 @@ def test_the_number_of_threads_does_not_change_the_vectors(exact_folder: Path) -
 
 
 def test_a_folder_without_a_graph_says_how_to_make_one(tiny_folder: Path) -> None:
-    with pytest.raises(CheckpointError, match="has no model.onnx; make it with 'inbedder export"):
+    with pytest.raises(CheckpointError, match=r"has no model\.onnx; make it with 'inbedder export"):
         Embedder(tiny_folder, backend="onnx")
 
 

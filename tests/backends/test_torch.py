@@ -3,21 +3,31 @@ from __future__ import annotations
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
-from transformers import BertConfig, BertModel, RobertaConfig, RobertaForMaskedLM
+from transformers import (
+    BertConfig,
+    BertModel,
+    ModernBertConfig,
+    ModernBertForMaskedLM,
+    RobertaConfig,
+    RobertaForMaskedLM,
+)
 
-from inbedder_retrieval import CheckpointError, Embedder, InputError, MissingExtraError, View
+from inbedder_retrieval import CheckpointError, Embedder, InputError, MissingExtraError
 from inbedder_retrieval.recipe import Recipe
 from tests.backends.conftest import DEMO_QUESTIONS
-from tests.conftest import QUESTIONS
-from tests.reference import plain_vectors, unit
+from tests.conftest import QUESTIONS as GENERAL_FIRST
+from tests.reference import pieces, plain_tokenizer, plain_vectors, unit
 
 TEXTS = ["the phone", "", "my refund is late, what now?", "[MASK] [SEP] head", "a " * 60]
-ASKED = View("feeling", "How does the customer feel?")
+# The general view last, so that a question is the first segment.
+QUESTIONS = dict(reversed(GENERAL_FIRST.items()))
 
 
 @pytest.fixture
@@ -49,33 +59,20 @@ def test_without_a_head_the_answer_slots_state_is_the_vector(folder: Path) -> No
         np.testing.assert_allclose(packed[name], unit(plain[name]), rtol=0, atol=1e-5)
 
 
-def test_several_answer_slots_are_averaged_before_the_head(folder: Path) -> None:
-    """With one slot text-only attention makes [SEP] and [MASK] two halves of one mean."""
-    recipe = Recipe.load(folder)
-    recipe.model_copy(update={"answer_tokens": 2, "head": "none"}).save(folder)
-    both = Embedder(folder, backend="torch").embed(["the phone"], ASKED)["feeling"]
-    import torch
-    from transformers import BertForMaskedLM, PreTrainedTokenizerFast
-
-    tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"))
-    model = BertForMaskedLM.from_pretrained(folder, attn_implementation="eager").eval()
-    first = tokenizer.convert_tokens_to_ids(["[CLS]", "the", "phone", "[SEP]"])
-    pieces = tokenizer(ASKED.instruction, add_special_tokens=False)["input_ids"]
-    ids = first + pieces + tokenizer.convert_tokens_to_ids(["[SEP]", "[MASK]"])
-    mask = torch.zeros(1, 1, len(ids), len(ids))
-    mask[0, 0, :4, 4:] = torch.finfo(torch.float32).min
-    with torch.inference_mode():
-        states = model.bert(
-            torch.tensor([ids]),
-            attention_mask=mask,
-            token_type_ids=torch.tensor([[0] * 4 + [1] * (len(ids) - 4)]),
-        ).last_hidden_state[0]
-    np.testing.assert_allclose(both[0], unit(states[-2:].mean(0).numpy()), rtol=0, atol=1e-5)
+@pytest.mark.parametrize("head", ["mlm", "none"])
+def test_several_answer_slots_are_averaged_before_the_head(folder: Path, head: str) -> None:
+    Recipe.load(folder).model_copy(update={"answer_tokens": 2, "head": head}).save(folder)
+    plain = plain_vectors(folder, TEXTS, QUESTIONS, most=40, slots=2, head=head == "mlm")
+    packed = Embedder(folder, backend="torch").embed(TEXTS, QUESTIONS)
+    for name in QUESTIONS:
+        np.testing.assert_allclose(packed[name], unit(plain[name]), rtol=0, atol=1e-5)
 
 
 def test_a_folder_without_safetensors_is_refused(folder: Path) -> None:
+    """As one may be that came with its ONNX file alone."""
+    Recipe.load(folder).model_copy(update={"weights": "0" * 16}).save(folder)
     (folder / "model.safetensors").rename(folder / "model.onnx")
-    with pytest.raises(CheckpointError, match="has no model.safetensors"):
+    with pytest.raises(CheckpointError, match=r"has no model\.safetensors"):
         Embedder(folder, backend="torch")
 
 
@@ -83,7 +80,7 @@ def test_a_folder_without_safetensors_is_refused(folder: Path) -> None:
 def test_weights_cut_short_are_refused(folder: Path, kept: int) -> None:
     path = folder / "model.safetensors"
     path.write_bytes(path.read_bytes()[:kept])
-    with pytest.raises(CheckpointError, match=r"copy"):
+    with pytest.raises(CheckpointError, match="copy"):
         Embedder(folder, backend="torch")
 
 
@@ -96,7 +93,7 @@ def test_weights_of_another_size_are_refused(folder: Path) -> None:
 
 def test_weights_without_the_head_are_refused_and_not_made_up(folder: Path) -> None:
     BertModel(BertConfig.from_pretrained(folder)).save_pretrained(folder)
-    with pytest.raises(CheckpointError, match="head|missing|weights"):
+    with pytest.raises(CheckpointError, match=r"head|missing|weights"):
         Embedder(folder, backend="torch")
 
 
@@ -108,24 +105,72 @@ def test_weights_that_lack_a_layer_are_refused_and_not_made_up(folder: Path) -> 
         Embedder(folder, backend="torch")
 
 
-@pytest.mark.parametrize("head", ["mlm", "none"])
-def test_a_model_that_counts_positions_from_another_number_is_refused(
-    folder: Path, head: str
-) -> None:
-    """RoBERTa's first position is 2: from 0 its vectors are wrong, and nothing would say so."""
+@pytest.fixture
+def roberta(folder: Path) -> Any:
+    """A tiny RoBERTa, whose first position is 2, saved into `folder`."""
+    torch.manual_seed(0)
     config = RobertaConfig(
-        vocab_size=200,
+        vocab_size=100,
         hidden_size=32,
-        num_hidden_layers=1,
+        num_hidden_layers=2,
         num_attention_heads=4,
-        intermediate_size=32,
+        intermediate_size=64,
         max_position_embeddings=98,
         type_vocab_size=1,
     )
-    RobertaForMaskedLM(config).save_pretrained(folder)
-    changed = {"head": head, "question_token_type": 0}
+    model: Any = RobertaForMaskedLM(config)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    model.save_pretrained(folder)
+    changed = {"head": "none", "question_token_type": 0}
     Recipe.load(folder).model_copy(update=changed).save(folder)
-    with pytest.raises(CheckpointError, match=r"(?i)roberta"):
+    return model.eval()
+
+
+@pytest.mark.usefixtures("roberta")
+def test_a_model_that_counts_positions_from_another_number_is_refused(folder: Path) -> None:
+    """From 0 its vectors are wrong, and nothing would say so."""
+    with pytest.raises(CheckpointError, match="RobertaForMaskedLM counts positions from 2 and"):
+        Embedder(folder, backend="torch")
+
+
+def test_a_model_that_counts_positions_from_another_number_is_read_right(
+    folder: Path, roberta: Any
+) -> None:
+    """RoBERTa counts for itself where no position is given."""
+    Recipe.load(folder).model_copy(update={"first_position": 2}).save(folder)
+    tokenizer = plain_tokenizer(folder)
+    ids = tokenizer.convert_tokens_to_ids(["[CLS]", "the", "phone", "[SEP]"])
+    question = [*pieces(tokenizer, "what?"), *tokenizer.convert_tokens_to_ids(["[SEP]", "[MASK]"])]
+    total = 4 + len(question)
+    mask = torch.zeros(1, 1, total, total)
+    mask[0, 0, :4, 4:] = torch.finfo(torch.float32).min
+    with torch.inference_mode():
+        text = roberta.roberta(torch.tensor([ids])).last_hidden_state[0].mean(dim=0).numpy()
+        states = roberta.roberta(torch.tensor([ids + question]), attention_mask=mask)
+        answer = states.last_hidden_state[0, -1].numpy()
+    views = {"general": None, "what": "what?", "need": "What does the customer need?"}
+    found = Embedder(folder, backend="torch").embed(["the phone", "a " * 40], views)
+    np.testing.assert_allclose(found["general"][0], unit(text), rtol=0, atol=1e-5)
+    np.testing.assert_allclose(found["what"][0], unit(answer), rtol=0, atol=1e-5)
+
+
+def test_a_model_whose_window_a_mask_would_replace_is_refused(folder: Path) -> None:
+    """ModernBERT drops its sliding window for any 4-D mask: the vectors are wrong, silently."""
+    config = ModernBertConfig(
+        vocab_size=100,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=64,
+        max_position_embeddings=96,
+        local_attention=8,
+        pad_token_id=0,
+    )
+    ModernBertForMaskedLM(config).save_pretrained(folder)
+    changed = {"head": "none", "question_token_type": 0}
+    Recipe.load(folder).model_copy(update=changed).save(folder)
+    with pytest.raises(CheckpointError, match=r"(?i)modernbert"):
         Embedder(folder, backend="torch")
 
 

@@ -19,6 +19,7 @@ from inbedder_retrieval import (
     CollectionExists,
     CollectionNotFound,
     EngineError,
+    InputError,
     Where,
 )
 from inbedder_retrieval.collection.engine import (
@@ -239,6 +240,17 @@ def test_deleted_points_are_gone_and_unknown_ones_are_passed_over(engine: Engine
     assert {point.payload["n"] for point in found} == {1, 2}
 
 
+def test_points_of_many_megabytes_are_written(engine: Engine) -> None:
+    points = [
+        Point(p.id, {"n": n, "a": "a" * 9_000_000}, p.vectors) for n, p in enumerate(POINTS[:3])
+    ]
+    engine.upsert(points)
+    longer = [Point(point.id, point.payload | {"n": -1}) for point in points]
+    engine.overwrite_payload(longer)
+    stored = engine.retrieve([point.id for point in points], ["n", "a"])
+    assert [(row["n"], len(row["a"])) for row in stored.values()] == [(-1, 9_000_000)] * 3
+
+
 def test_nothing_to_do_is_done(engine: Engine) -> None:
     engine.upsert([])
     engine.overwrite_payload([])
@@ -334,12 +346,23 @@ def test_what_is_there_is_not_created_over(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["2024", "notes.txt", "photos"]
 
 
-@pytest.mark.parametrize("name", ["a" * 300, "a" * 250, "a\0b"])
+@pytest.mark.parametrize("name", ["a" * 300, "a\0b"])
 def test_a_name_no_file_system_takes_is_an_engine_error(tmp_path: Path, name: str) -> None:
     with pytest.raises(EngineError, match="no collection can be created at"):
         create_engine(tmp_path / name, WIDTHS, REGISTRY)
     with pytest.raises((EngineError, CollectionNotFound), match="a"):
         open_engine(tmp_path / name)
+
+
+def test_an_empty_location_is_not_the_working_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="location"):
+        create_engine("", WIDTHS, REGISTRY)
+    with pytest.raises(InputError, match="location"):
+        open_engine("")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_place_that_cannot_be_written_is_an_engine_error(tmp_path: Path) -> None:

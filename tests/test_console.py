@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+
+import pytest
+from rich.cells import cell_len
+
+from inbedder_retrieval import Hit, IndexReport
+from inbedder_retrieval.console import (
+    complain,
+    out,
+    print_hit,
+    print_json,
+    print_report,
+    progress_bar,
+)
+from inbedder_retrieval.sources import Scan
+
+WIDTH = 80
+
+
+@pytest.fixture(autouse=True)
+def terminal() -> Iterator[None]:
+    """A window of 80 columns, whatever the tests are run in."""
+    before = out.size
+    out.size = before._replace(width=WIDTH)
+    yield
+    out.size = before
+
+
+def hit(text: str, **metadata: object) -> Hit:
+    return Hit(id="7", text=text, metadata=metadata, score=0.5, scores={"feeling": 0.5})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[bold]not a heading[/bold]",
+        "[/]",
+        "[red]",
+        "love it :heart: so much",
+        "saved in C:\\",
+        "two \\\\ of them \\[",
+        "grün, 日本語, \U0001f600",
+    ],
+)
+def test_a_text_is_shown_as_it_is(capsys: pytest.CaptureFixture[str], text: str) -> None:
+    print_hit(hit(text, note=text))
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == f" 0.500  {text}"
+    assert second == f"        id=7 note={text}"
+
+
+@pytest.mark.parametrize("nasty", ["a\x1b[31mb", "a\x9b31mb", "a\x07b", "a\rb", "a\x00b"])
+def test_no_text_can_command_the_terminal(capsys: pytest.CaptureFixture[str], nasty: str) -> None:
+    print_hit(hit(nasty, note=nasty))
+    complain(f"the file {nasty} is missing")
+    shown = "".join(capsys.readouterr()).replace("\n", "")
+    assert shown.isprintable()
+
+
+@pytest.mark.parametrize(
+    "text", ["word " * 100, "x" * 500, "two\nlines\r\n\tand a tab", "日本語の文章です。" * 20]
+)
+def test_a_text_takes_one_line_of_the_terminal(
+    capsys: pytest.CaptureFixture[str], text: str
+) -> None:
+    print_hit(hit(text))
+    first, _ = capsys.readouterr().out.splitlines()
+    assert first[8:12] == text[:4].replace("\n", " ")
+    assert cell_len(first) <= WIDTH
+
+
+@pytest.mark.parametrize("note", ["two\nlines", "long " * 1_000])
+def test_metadata_does_not_spread_over_the_screen(
+    capsys: pytest.CaptureFixture[str], note: str
+) -> None:
+    print_hit(hit("a", note=note))
+    shown = capsys.readouterr().out
+    assert len(shown.splitlines()) == 2
+    assert len(shown) < 10 * WIDTH
+
+
+def test_a_report_counts_only_what_happened_and_names_three_bad_rows(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    report = IndexReport(added=2, unchanged=3, duplicates=4, truncated=5, empty=6)
+    print_report(report, Scan(bad=[f"[row] {number}" for number in range(7)]), 1.25)
+    shown = capsys.readouterr()
+    assert shown.out == "2 added, 3 unchanged in 1.2 s\n"
+    remarks = shown.err.splitlines()
+    assert [re.findall(r"\d+", remark) for remark in remarks[:3]] == [["4"], ["5"], ["6"]]
+    assert remarks[3:6] == [f"passed over: [row] {number}" for number in range(3)]
+    assert re.findall(r"\d+", remarks[6]) == ["7"]
+
+
+def test_one_is_not_spoken_of_as_many(capsys: pytest.CaptureFixture[str]) -> None:
+    report = IndexReport(added=1, duplicates=1, truncated=1, empty=1)
+    print_report(report, Scan(bad=["line 7"]), 1.0)
+    remarks = capsys.readouterr().err
+    assert remarks.count("1") == 4
+    assert not re.search(r"\b1 (texts|rows)\b", remarks)
+
+
+def test_a_complaint_takes_one_line_whatever_is_in_it(capsys: pytest.CaptureFixture[str]) -> None:
+    complain("[/] could not\n  read :warning:\r\n" + "it " * 200 + "\\")
+    shown = capsys.readouterr()
+    expected = "error: [/] could not read :warning: " + "it " * 200 + "\\\n"
+    assert (shown.out, shown.err) == ("", expected)
+
+
+def test_json_is_one_line_and_keeps_every_character(capsys: pytest.CaptureFixture[str]) -> None:
+    value = {"text": "[b] :heart: 日本語\n\u2028\x1b\\", "n": [1.5, None, True]}
+    print_json(value)
+    shown = capsys.readouterr().out
+    assert shown.endswith("}\n")
+    assert shown.count("\n") == 1
+    assert json.loads(shown) == value
+
+
+@pytest.mark.parametrize("quiet", [True, False])
+def test_progress_leaves_nothing_in_a_log_file(
+    capsys: pytest.CaptureFixture[str], quiet: bool
+) -> None:
+    with progress_bar("indexing", 2, quiet=quiet) as move:
+        move(1)
+        move(2)
+    assert capsys.readouterr() == ("", "")

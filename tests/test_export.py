@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+import importlib
+import shutil
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+from inbedder_retrieval import (
+    CheckpointError,
+    Embedder,
+    ExportError,
+    InputError,
+    MissingExtraError,
+    Recipe,
+    Views,
+)
+from inbedder_retrieval.checkpoint import PACKAGED_MODELS, find_checkpoint
+from inbedder_retrieval.export import ExportReport, export_onnx
+from tests.conftest import QUESTIONS
+from tests.reference import plain_vectors, unit
+
+TEXTS = ["the phone is broken", "where is my refund?", "", "a red chair " * 9, "[MASK] [SEP]"]
+VIEWS = Views.of(QUESTIONS)
+
+
+@pytest.fixture
+def folder(tiny_folder: Path, tmp_path: Path) -> Path:
+    """A copy of the tiny checkpoint to change."""
+    return Path(shutil.copytree(tiny_folder, tmp_path / "copy"))
+
+
+@pytest.fixture(scope="module")
+def exported(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> ExportReport:
+    """What an export of a copy of the tiny checkpoint reports."""
+    folder = shutil.copytree(tiny_folder, tmp_path_factory.mktemp("export") / "tiny")
+    return export_onnx(folder, TEXTS, VIEWS)
+
+
+@pytest.fixture(params=["exported", "packaged"])
+def folder_with_graph(request: pytest.FixtureRequest) -> Path:
+    """A fresh export, and the model that is shipped."""
+    if request.param == "packaged":
+        return PACKAGED_MODELS / "inbedder-minilm"
+    report: ExportReport = request.getfixturevalue("exported")
+    return report.path.parent
+
+
+@pytest.fixture
+def graph(folder_with_graph: Path) -> onnx.ModelProto:
+    return onnx.load(folder_with_graph / "model.onnx")
+
+
+@pytest.fixture
+def config(folder_with_graph: Path) -> dict[str, Any]:
+    return find_checkpoint(folder_with_graph).config
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() if path.is_file() else b"" for path in folder.iterdir()}
+
+
+def test_an_export_loads_and_points_where_the_plain_vectors_do(
+    exported: ExportReport, tiny_folder: Path
+) -> None:
+    small = Embedder(exported.path.parent, backend="onnx").embed(TEXTS, VIEWS)
+    plain = plain_vectors(tiny_folder, TEXTS, QUESTIONS, most=40)
+    for name in QUESTIONS:
+        assert ((small[name] * unit(plain[name])).sum(axis=1) >= 0.98).all()
+
+
+def test_the_report_says_what_was_measured(exported: ExportReport, tiny_folder: Path) -> None:
+    assert 0 <= exported.difference <= 1e-4
+    assert 0.98 <= exported.min_cosine <= exported.mean_cosine <= 1.0001
+    assert exported.path.name == "model.onnx"
+    assert exported.bytes == exported.path.stat().st_size
+    plain = plain_vectors(tiny_folder, TEXTS, QUESTIONS, most=40)
+    lengths = [np.linalg.norm(plain[name], axis=1) for name in ("feeling", "need")]
+    assert exported.answer_norm == pytest.approx(np.mean(lengths), abs=1e-3)
+    assert Recipe.load(exported.path.parent).answer_norm == exported.answer_norm
+
+
+def test_an_export_leaves_nothing_else_behind_and_keeps_the_fingerprint(
+    exported: ExportReport, tiny_folder: Path
+) -> None:
+    before, after = contents(tiny_folder), contents(exported.path.parent)
+    assert set(after) - set(before) == {"model.onnx"}
+    assert {name for name in before if before[name] != after[name]} == {"inbedder.json"}
+    made = find_checkpoint(exported.path.parent).fingerprint
+    assert made == find_checkpoint(tiny_folder).fingerprint
+
+
+@pytest.mark.parametrize(
+    ("gate", "bound", "message"),
+    [
+        ("MAX_DIFFERENCE", -1.0, "float32 graph differs from torch by .*nothing was written"),
+        ("MIN_MEAN_COSINE", 1.1, "int8 vectors have a mean cosine of .*nothing was written"),
+    ],
+)
+def test_an_export_that_fails_a_gate_leaves_the_folder_as_it_was(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, gate: str, bound: float, message: str
+) -> None:
+    (folder / "model.onnx").write_bytes(b"an older graph")
+    before = contents(folder)
+    monkeypatch.setattr(f"inbedder_retrieval.export.{gate}", bound)
+    with pytest.raises(ExportError, match=message):
+        export_onnx(folder, TEXTS, VIEWS)
+    assert contents(folder) == before
+
+
+def test_an_export_without_texts_is_refused(folder: Path) -> None:
+    with pytest.raises(InputError, match="text"):
+        export_onnx(folder, [], VIEWS)
+
+
+def test_an_export_of_one_bare_string_is_refused(folder: Path) -> None:
+    with pytest.raises(InputError, match="one string was given"):
+        export_onnx(folder, "the phone", VIEWS)
+
+
+def test_an_export_with_no_question_keeps_the_answer_norm(folder: Path) -> None:
+    """The general view has no answers to measure."""
+    before = Recipe.load(folder).answer_norm
+    report = export_onnx(folder, TEXTS, Views.of({"general": None}))
+    assert before == Recipe.load(folder).answer_norm == report.answer_norm
+
+
+def test_an_export_needs_the_weights(folder: Path) -> None:
+    Recipe.load(folder).model_copy(update={"weights": "0" * 16}).save(folder)
+    (folder / "model.safetensors").rename(folder / "model.onnx")
+    with pytest.raises(CheckpointError, match=r"has no model\.safetensors"):
+        export_onnx(folder, TEXTS, VIEWS)
+
+
+def test_without_onnx_the_install_line_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "inbedder_retrieval.export")
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'inbedder-retrieval\[export\]'"):
+        importlib.import_module("inbedder_retrieval.export")
+
+
+def test_attention_and_normalisation_are_fused(
+    graph: onnx.ModelProto, config: dict[str, Any]
+) -> None:
+    """Two normalisations a layer, one after the embeddings, one in the head."""
+    layers = config["num_hidden_layers"]
+    counts = Counter(node.op_type for node in graph.graph.node)
+    assert counts["MultiHeadAttention"] == layers
+    assert counts["LayerNormalization"] == 2 * layers + 2
+    assert counts["Softmax"] == 0
+
+
+def test_every_product_but_the_heads_and_the_word_embeddings_are_int8(
+    graph: onnx.ModelProto, config: dict[str, Any]
+) -> None:
+    """Query, key, value, output and two of the feed-forward network: six products a layer."""
+    constants = {tensor.name: tensor for tensor in graph.graph.initializer}
+    floats = [
+        node.input[1]
+        for node in graph.graph.node
+        if node.op_type == "MatMul" and node.input[1] in constants
+    ]
+    assert len(floats) == 1
+    counts = Counter(node.op_type for node in graph.graph.node)
+    assert counts["MatMulInteger"] == 6 * config["num_hidden_layers"]
+    shape = [config["vocab_size"], config["hidden_size"]]
+    [words] = [tensor for tensor in graph.graph.initializer if list(tensor.dims) == shape]
+    assert words.data_type in (onnx.TensorProto.INT8, onnx.TensorProto.UINT8)
+
+
+def test_no_path_of_the_machine_that_exported_is_in_the_graph(graph: onnx.ModelProto) -> None:
+    for tensor in graph.graph.initializer:
+        tensor.ClearField("raw_data")
+    content = graph.SerializeToString()
+    for piece in (b".py", b"site-packages", b"/home/", b"/root/", b"/tmp/", b"Traceback"):
+        assert piece not in content

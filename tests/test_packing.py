@@ -1,0 +1,224 @@
+from __future__ import annotations
+
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
+
+from inbedder_retrieval import (
+    GENERAL,
+    CheckpointError,
+    InbedderError,
+    Recipe,
+    TextError,
+    View,
+    ViewError,
+    Views,
+)
+from inbedder_retrieval.checkpoint import Checkpoint
+from inbedder_retrieval.packing import PackedBatch, Packer, may_attend
+from tests.reference import pieces, plain_tokenizer
+
+VIEWS = Views([View("a", "how?"), GENERAL, View("b", "what does the customer need?")])
+
+
+@pytest.fixture(scope="module")
+def packer(tiny_checkpoint: Checkpoint) -> Packer:
+    return Packer(tiny_checkpoint.tokenizer(), tiny_checkpoint.recipe)
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tiny_folder: Path) -> Any:
+    return plain_tokenizer(tiny_folder)
+
+
+def pack(packer: Packer, texts: list[str], views: Views, budget: int) -> list[PackedBatch]:
+    return list(packer.batches(packer.tokenize(texts), packer.questions(views), budget))
+
+
+TEXTS = st.lists(
+    st.text("abz ?ü😀\n", max_size=70) | st.sampled_from(["[MASK] [SEP]", "the phone " * 30]),
+    max_size=7,
+)
+QUESTIONS = st.lists(
+    st.none() | st.text("how?ü ", min_size=1, max_size=12).filter(lambda q: bool(q.strip())),
+    min_size=1,
+    max_size=4,
+).filter(lambda questions: questions.count(None) <= 1)
+
+
+@settings(max_examples=50, deadline=None)
+@given(texts=TEXTS, questions=QUESTIONS, budget=st.integers(1, 300))
+@example(texts=["", "a" * 70], questions=[None], budget=100)
+def test_every_batch_holds_what_the_docstring_draws(
+    packer: Packer,
+    tokenizer: Any,
+    texts: list[str],
+    questions: list[str | None],
+    budget: int,
+) -> None:
+    views = Views(GENERAL if q is None else View(f"v{k}", q) for k, q in enumerate(questions))
+    batches = pack(packer, texts, views, budget)
+    assert sorted(int(row) for batch in batches for row in batch.rows) == list(range(len(texts)))
+    cls, sep, mask = tokenizer.convert_tokens_to_ids(["[CLS]", "[SEP]", "[MASK]"])
+    for batch in batches:
+        assert batch.input_ids.size <= budget or len(batch.rows) == 1
+        for place, row in enumerate(batch.rows):
+            segments, weights = batch.segment_ids[place], batch.pool_weights[place]
+            text = [cls, *pieces(tokenizer, texts[row])[:40], sep]
+            wanted = {0: text} | {
+                k + 1: [*pieces(tokenizer, q), sep, mask]
+                for k, q in enumerate(questions)
+                if q is not None
+            }
+            assert set(segments) - {-1} == set(wanted)
+            for segment, ids in wanted.items():
+                columns = segments == segment
+                assert batch.input_ids[place][columns].tolist() == ids
+                first = len(text) if segment else 0
+                assert batch.position_ids[place][columns].tolist() == list(
+                    range(first, first + len(ids))
+                )
+            for k, question in enumerate(questions):
+                pooled = np.zeros(len(segments))
+                if question is None:
+                    pooled[segments == 0] = 1 / len(text)
+                else:
+                    pooled[np.flatnonzero(segments == k + 1)[-1]] = 1
+                np.testing.assert_allclose(weights[k], pooled, rtol=0, atol=1e-7)
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    segments=hnp.arrays(
+        np.int64, hnp.array_shapes(min_dims=2, max_dims=2, max_side=6), elements=st.integers(-1, 3)
+    )
+)
+def test_a_token_sees_the_text_and_its_own_question(segments: NDArray[np.int64]) -> None:
+    allowed = may_attend(segments)
+    rows, tokens = segments.shape
+    assert allowed.shape == (rows, tokens, tokens)
+    for row, query, key in product(range(rows), range(tokens), range(tokens)):
+        asks, seen = segments[row, query], segments[row, key]
+        assert allowed[row, query, key] == (seen == 0 or (seen > 0 and seen == asks))
+
+
+def test_texts_of_like_length_share_a_batch(packer: Packer) -> None:
+    texts = ["a " * 30, "a", "a " * 29, "b"]
+    batches = pack(packer, texts, Views([View("a", "how?")]), budget=80)
+    assert [batch.rows.tolist() for batch in batches] == [[1, 3], [2, 0]]
+
+
+def test_a_budget_is_used_up_before_a_new_batch_begins(packer: Packer) -> None:
+    """A row is [CLS] a [SEP] and how ? [SEP] [MASK]: seven tokens."""
+    batches = pack(packer, ["a"] * 7, Views([View("a", "how?")]), budget=21)
+    assert [batch.input_ids.shape for batch in batches] == [(3, 7), (3, 7), (1, 7)]
+
+
+def test_several_answer_slots_share_the_weight(tiny_checkpoint: Checkpoint) -> None:
+    recipe = tiny_checkpoint.recipe.model_copy(update={"answer_tokens": 2})
+    packer = Packer(tiny_checkpoint.tokenizer(), recipe)
+    [batch] = pack(packer, ["a"], Views([View("a", "how?"), View("b", "what?")]), budget=100)
+    assert batch.pool_weights[0].tolist() == [
+        [0, 0, 0, 0, 0, 0.5, 0.5, 0, 0, 0, 0],
+        [0, 0, 0, 0, 0, 0, 0, 0, 0, 0.5, 0.5],
+    ]
+
+
+def test_positions_count_from_the_recipes_first(
+    packer: Packer, tiny_checkpoint: Checkpoint
+) -> None:
+    recipe = tiny_checkpoint.recipe.model_copy(update={"first_position": 2})
+    shifted = Packer(tiny_checkpoint.tokenizer(), recipe)
+    [here] = pack(shifted, ["a", "b c"], VIEWS, budget=100)
+    [there] = pack(packer, ["a", "b c"], VIEWS, budget=100)
+    real = there.segment_ids >= 0
+    assert (here.position_ids[real] == there.position_ids[real] + 2).all()
+
+
+def test_answer_slots_never_reach_into_another_question(
+    tiny_checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    tiny_checkpoint.recipe.model_copy(update={"answer_tokens": 6}).save(tmp_path)
+    with pytest.raises(InbedderError, match="answer"):
+        Packer(tiny_checkpoint.tokenizer(), Recipe.load(tmp_path)).questions(
+            Views([View("a", "?"), View("b", "?")])
+        )
+
+
+def test_a_text_of_special_tokens_moves_no_answer_slot(packer: Packer) -> None:
+    [batch] = pack(packer, ["[MASK] [SEP] [MASK]"], VIEWS, budget=100)
+    asked = batch.pool_weights[0, [0, 2]]
+    assert (asked > 0).sum(axis=1).tolist() == [1, 1]
+    assert (batch.segment_ids[0][asked.argmax(axis=1)] == [1, 3]).all()
+
+
+def test_a_text_is_cut_and_reported_and_its_last_token_stays(packer: Packer) -> None:
+    found = packer.tokenize(["a " * 40, "a " * 41, "", "b " * 2000])
+    assert found.truncated == [1, 3]
+    assert [len(ids) for ids in found.input_ids] == [42, 42, 2, 42]
+    assert (found.input_ids[1] == found.input_ids[0]).all()
+
+
+def test_a_question_is_never_cut(packer: Packer) -> None:
+    """Of 96 positions the longest text takes 42 and [SEP] [MASK] two."""
+    longest = View("a", "the " * 52)
+    [batch] = pack(packer, ["a " * 100], Views([longest, GENERAL]), budget=1)
+    assert batch.position_ids.max() == 95
+    with pytest.raises(ViewError, match="'b' is 53 word pieces long; tiny takes 52 at most"):
+        packer.questions(Views([GENERAL, longest, View("b", "the " * 53)]))
+
+
+def test_a_question_that_the_tokenizer_drops_keeps_its_answer_slot(packer: Packer) -> None:
+    [batch] = pack(packer, ["a"], Views([View("a", "\u200b"), View("b", "?")]), budget=100)
+    assert batch.segment_ids.tolist() == [[0, 0, 0, 1, 1, 2, 2, 2]]
+    assert batch.pool_weights[0].argmax(axis=1).tolist() == [4, 7]
+
+
+def test_a_model_without_a_general_view_refuses_it(tiny_checkpoint: Checkpoint) -> None:
+    recipe = tiny_checkpoint.recipe.model_copy(update={"general": "none"})
+    with pytest.raises(ViewError, match="tiny has no general view; ask it a question"):
+        Packer(tiny_checkpoint.tokenizer(), recipe).questions(VIEWS)
+
+
+def test_a_template_token_that_the_tokenizer_lacks_is_refused(tiny_checkpoint: Checkpoint) -> None:
+    recipe = tiny_checkpoint.recipe.model_copy(update={"text_template": ("<s>", "{text}")})
+    with pytest.raises(CheckpointError, match="uses the token '<s>'"):
+        Packer(tiny_checkpoint.tokenizer(), recipe)
+
+
+def test_a_general_view_of_a_text_without_a_token_is_no_nan(tiny_checkpoint: Checkpoint) -> None:
+    recipe = tiny_checkpoint.recipe.model_copy(update={"text_template": ("{text}",)})
+    packer = Packer(tiny_checkpoint.tokenizer(), recipe)
+    for batch in pack(packer, ["", "a"], VIEWS, budget=100):
+        assert np.isfinite(batch.pool_weights).all()
+
+
+@pytest.mark.parametrize("wrong", [None, 5, b"a", ["a"]])
+def test_a_text_that_is_no_string_is_named(packer: Packer, wrong: str) -> None:
+    with pytest.raises(TextError, match=f"text 12 is {type(wrong).__name__}; a text must be"):
+        packer.tokenize(["a", "b", wrong], first=10)
+
+
+def test_a_text_cut_inside_an_emoji_is_named(packer: Packer) -> None:
+    with pytest.raises(TextError, match=r"text 11 holds the lone surrogate U\+DE00"):
+        packer.tokenize(["a", "b \ude00", "c"], first=10)
+
+
+def test_many_texts_are_tokenized_a_few_at_a_time(
+    packer: Packer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = ["the phone " * 30, "", "a", "b " * 41, "what?", ""]
+    whole = packer.tokenize(texts)
+    monkeypatch.setattr("inbedder_retrieval.packing.TOKENIZER_CHARACTERS", 4)
+    parts = packer.tokenize(texts)
+    assert parts.truncated == whole.truncated == [0, 3]
+    assert [a.tolist() for a in parts.input_ids] == [a.tolist() for a in whole.input_ids]
+    with pytest.raises(TextError, match="text 7 holds the lone surrogate"):
+        packer.tokenize([*texts, "a", "\ud800"])
