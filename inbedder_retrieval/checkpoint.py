@@ -16,12 +16,14 @@ from tokenizers import Tokenizer
 
 from inbedder_retrieval.errors import CheckpointError
 from inbedder_retrieval.recipe import RECIPE_FILE, Recipe
+from inbedder_retrieval.recipes import PUBLISHED, derive_recipe
 
 __all__ = ["DEFAULT_MODEL", "PACKAGED_MODELS", "Checkpoint", "find_checkpoint", "weights_digest"]
 
 DEFAULT_MODEL = "inbedder-minilm"
 PACKAGED_MODELS = Path(__file__).parent / "models"
-WEIGHTS_FILE = "model.safetensors"
+# One file, or the index of several.
+WEIGHTS_FILES = ("model.safetensors", "model.safetensors.index.json")
 ONNX_FILE = "model.onnx"
 # Enough of a file to tell two sets of weights apart, and 8 MiB to read whatever its size.
 SAMPLES, SAMPLE_BYTES = 128, 65_536
@@ -54,40 +56,71 @@ class Checkpoint:
         Raises:
             CheckpointError: no `tokenizer.json`, or one larger than the model's embeddings.
         """
-        path = self.folder / "tokenizer.json"
-        try:
-            tokenizer = Tokenizer.from_file(str(path))
-        except Exception as error:
-            # The Rust side raises a bare Exception for a missing and for a broken file.
-            raise CheckpointError(f"{path} cannot be read as a tokenizer: {error}") from error
-        tokenizer.no_padding()
-        tokenizer.no_truncation()
-        if tokenizer.get_vocab_size() > int(self.config["vocab_size"]):
-            raise CheckpointError(
-                f"{path} has {tokenizer.get_vocab_size()} tokens and the model has embeddings for "
-                f"{self.config['vocab_size']}; use the tokenizer the model was trained with"
-            )
-        return tokenizer
+        return _tokenizer(self.folder, int(self.config["vocab_size"]))
+
+    @property
+    def has_onnx(self) -> bool:
+        return (self.folder / ONNX_FILE).is_file()
+
+    @property
+    def weights(self) -> list[Path]:
+        """The safetensors files, in order."""
+        return sorted(self.folder.glob("*.safetensors"))
 
 
-def find_checkpoint(name: str | Path) -> Checkpoint:
+def find_checkpoint(name: str | Path, recipe: Recipe | None = None) -> Checkpoint:
     """Find a checkpoint: a packaged model's name, a folder, or a name on the Hugging Face hub.
+
+    Its recipe is the one given, or its own `inbedder.json`, or the published one of that name, or
+    derived from its architecture.
 
     Raises:
         CheckpointError: there is none, or its files do not fit each other.
     """
     folder = _resolve(name)
-    recipe = Recipe.load(folder)
     try:
         config = json.loads((folder / "config.json").read_bytes())
-        missing = [key for key in ("hidden_size", "vocab_size") if key not in config]
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{folder / 'config.json'} cannot be read: {error}") from error
-    if missing:
-        raise CheckpointError(f"{folder / 'config.json'} does not say {missing[0]}")
+    # T5 says d_model, and multimodal models keep the text model's numbers apart.
+    config = config | (config.get("text_config") or {})
+    config.setdefault("hidden_size", config.get("d_model"))
+    for key in ("hidden_size", "vocab_size"):
+        if config.get(key) is None:
+            raise CheckpointError(f"{folder / 'config.json'} does not say {key}")
+    recipe = recipe or _recipe(str(name), folder, config)
     local = folder.parent != PACKAGED_MODELS and Path(name).is_dir()
     known_as = str(folder.resolve()) if local else str(name)
     return Checkpoint(known_as, folder, recipe, config, _fingerprint(folder, recipe))
+
+
+def _recipe(name: str, folder: Path, config: dict[str, Any]) -> Recipe:
+    """Read a checkpoint's own recipe, or take the published one, or derive one."""
+    if (folder / RECIPE_FILE).is_file():
+        return Recipe.load(folder)
+    if name in PUBLISHED:
+        return PUBLISHED[name]
+    return derive_recipe(name, config, _tokenizer(folder, int(config["vocab_size"])))
+
+
+def _tokenizer(folder: Path, vocabulary: int) -> Tokenizer:
+    path = folder / "tokenizer.json"
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:
+        # The Rust side raises a bare Exception for a missing and for a broken file.
+        raise CheckpointError(
+            f"{path} cannot be read as a tokenizer: {error}. Where only vocab and merges files "
+            "are there, let transformers' AutoTokenizer load and save them to make it"
+        ) from error
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    if tokenizer.get_vocab_size() > vocabulary:
+        raise CheckpointError(
+            f"{path} has {tokenizer.get_vocab_size()} tokens and the model has embeddings for "
+            f"{vocabulary}; use the tokenizer the model was trained with"
+        )
+    return tokenizer
 
 
 def _resolve(name: str | Path) -> Path:
@@ -120,11 +153,11 @@ def _fingerprint(folder: Path, recipe: Recipe) -> str:
     An ONNX file made from the same weights has the same fingerprint: its vectors may be compared.
     """
     weights = recipe.weights
-    if (folder / WEIGHTS_FILE).is_file():
+    if any(folder.glob("*.safetensors")):
         weights = weights_digest(folder)
     elif not (folder / ONNX_FILE).is_file():
         raise CheckpointError(
-            f"{folder} has neither {WEIGHTS_FILE} nor {ONNX_FILE}; other formats are not read, "
+            f"{folder} has neither {WEIGHTS_FILES[0]} nor {ONNX_FILE}; other formats are not read, "
             "since they can run code when loaded"
         )
     elif weights is None:
@@ -137,14 +170,15 @@ def _fingerprint(folder: Path, recipe: Recipe) -> str:
 
 
 def weights_digest(folder: Path) -> str:
-    """Hash the size and evenly spaced samples of a folder's weights: 16 hexadecimal digits."""
-    path = folder / WEIGHTS_FILE
-    size = path.stat().st_size
-    digest = hashlib.blake2b(f"{size}\n".encode(), digest_size=8)
-    with path.open("rb") as file:
-        if size <= SAMPLES * SAMPLE_BYTES:
-            digest.update(file.read())
-        else:
+    """Hash the sizes and evenly spaced samples of a folder's weights: 16 hexadecimal digits."""
+    digest = hashlib.blake2b(digest_size=8)
+    for path in sorted(folder.glob("*.safetensors")):
+        size = path.stat().st_size
+        digest.update(f"{size}\n".encode())
+        with path.open("rb") as file:
+            if size <= SAMPLES * SAMPLE_BYTES:
+                digest.update(file.read())
+                continue
             for sample in range(SAMPLES):
                 file.seek(sample * (size - SAMPLE_BYTES) // (SAMPLES - 1))
                 digest.update(file.read(SAMPLE_BYTES))

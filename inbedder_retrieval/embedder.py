@@ -15,14 +15,15 @@ from typing import Literal, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from inbedder_retrieval.backends import load_backend
+from inbedder_retrieval.backends import Generator, load_backend
 from inbedder_retrieval.checkpoint import DEFAULT_MODEL, find_checkpoint
 from inbedder_retrieval.documents import AnswerWord
 from inbedder_retrieval.errors import InputError, TextError
 from inbedder_retrieval.explain import WordHead
-from inbedder_retrieval.packing import Packer
+from inbedder_retrieval.packing import PackedBatch, Packer
+from inbedder_retrieval.prompting import Prompter
 from inbedder_retrieval.recipe import Recipe
-from inbedder_retrieval.views import Views, ViewsLike
+from inbedder_retrieval.views import GENERAL, View, Views, ViewsLike
 
 __all__ = ["Embedder", "Embeddings", "OnLong", "TextEmbedder"]
 
@@ -90,7 +91,9 @@ class Embedder:
 
     Args:
         model: a packaged model's name, a folder, or owner/name on the Hugging Face hub.
-        backend: `onnx` runs `model.onnx` (int8); `torch` runs the weights in float32.
+        backend: `onnx` runs `model.onnx` (int8); `torch` runs the weights in float32. None takes
+            `onnx` where there is such a file.
+        recipe: how to prompt and pool, instead of what the checkpoint brings.
         device: `cpu`, or what the backend calls an accelerator.
         threads: CPU threads for one batch; None lets the backend choose.
 
@@ -103,13 +106,24 @@ class Embedder:
         self,
         model: str | Path = DEFAULT_MODEL,
         *,
-        backend: Literal["onnx", "torch"] = "onnx",
+        backend: Literal["onnx", "torch"] | None = None,
+        recipe: Recipe | None = None,
         device: str = "cpu",
         threads: int | None = None,
     ) -> None:
-        self._checkpoint = find_checkpoint(model)
-        self._packer = Packer(self._checkpoint.tokenizer(), self._checkpoint.recipe)
-        self._backend = load_backend(backend, self._checkpoint, device=device, threads=threads)
+        self._checkpoint = find_checkpoint(model, recipe)
+        tokenizer = self._checkpoint.tokenizer()
+        self._tokenizer = tokenizer
+        recipe = self._checkpoint.recipe
+        self._packer = Packer(tokenizer, recipe) if recipe.attention == "prefix" else None
+        self._prompter = Prompter(tokenizer, recipe) if self._packer is None else None
+        self._backend = load_backend(
+            backend or ("onnx" if self._checkpoint.has_onnx else "torch"),
+            self._checkpoint,
+            device=device,
+            threads=threads,
+        )
+        self._re_encoder = Embedder(recipe.re_encoder) if recipe.re_encoder else None
 
     @property
     def name(self) -> str:
@@ -123,7 +137,7 @@ class Embedder:
     @property
     def dimension(self) -> int:
         """H, the width of a vector."""
-        return self._checkpoint.dimension
+        return (self._re_encoder or self._checkpoint).dimension
 
     @property
     def fingerprint(self) -> str:
@@ -201,41 +215,161 @@ class Embedder:
         if on_long not in ("cut", "error"):
             raise InputError(f"on_long is {on_long!r}; choose 'cut' or 'error'")
         views = Views.of(views)
-        questions = self._packer.questions(views)
+        self._check(views)
         stream = iter(texts)
         for start in itertools.count(0, batch_size):
             batch = list(itertools.islice(stream, batch_size))
             if not batch:
                 return
-            tokenized = self._packer.tokenize(batch, first=start)
-            if tokenized.truncated and on_long == "error":
-                first = tokenized.truncated[0]
+            vectors, truncated = self._vectors(batch, views, start, token_budget)
+            if truncated and on_long == "error":
                 raise TextError(
-                    f"text {start + first} has more than the {self.recipe.max_text_tokens} word "
-                    f"pieces that {self.recipe.name} reads (it begins {batch[first][:40]!r}); "
-                    "split it, or use on_long='cut'"
+                    f"text {start + truncated[0]} is longer than {self.recipe.name} reads "
+                    f"(it begins {batch[truncated[0]][:40]!r}); split it, or use on_long='cut'"
                 )
-            vectors = np.empty((len(batch), len(views), self.dimension), dtype=np.float32)
-            for packed in self._packer.batches(tokenized, questions, token_budget):
-                vectors[packed.rows] = self._backend.run(packed)
+            if self.recipe.standardize:
+                vectors -= vectors.mean(axis=-1, keepdims=True)
+                vectors /= vectors.std(axis=-1, keepdims=True)
             vectors /= np.linalg.norm(vectors, axis=-1, keepdims=True)
             yield Embeddings(
                 {name: vectors[:, number].copy() for number, name in enumerate(views.names)},
-                truncated=tokenized.truncated,
+                truncated=truncated,
                 empty=[index for index, text in enumerate(batch) if not text.strip()],
             )
 
-    def explain(self, vectors: ArrayLike, *, top: int = 5) -> list[list[AnswerWord]]:
+    def answer(
+        self, texts: Iterable[str], view: View, *, max_new_tokens: int | None = None
+    ) -> list[str]:
+        """Answer a view's question about each text, in the model's own words.
+
+        A causal or sequence-to-sequence model generates, taking the likeliest token each time; a
+        masked model fills its answer slots, each with its likeliest piece.
+
+        Args:
+            max_new_tokens: how long a generated answer may be; None takes the recipe's length.
+
+        Raises:
+            InputError: the view is general, or the model can neither generate nor fill a mask.
+            TextError, ViewError: as `embed`.
+        """
+        if view.instruction is None:
+            raise InputError("the general view asks nothing, so it has no answer; give a question")
+        views = Views([view])
+        self._check(views)
+        batch = _strings(texts)
+        if self.recipe.model in ("causal", "seq2seq"):
+            prompts = self._prompts.prompts(batch, views)
+            new_tokens = self.recipe.new_tokens if max_new_tokens is None else max_new_tokens
+            if new_tokens < 1:
+                raise InputError(f"max_new_tokens is {new_tokens}; an answer needs at least one")
+            ids = [prompt.input_ids for prompt in prompts]
+            return [self._decoded(one) for one in self._generator.generate(ids, new_tokens)]
+        if self.recipe.answer_token is None:
+            raise InputError(f"{self.recipe.name} has no answer slot to fill, and cannot generate")
+        filled: list[str] = [""] * len(batch)
+        packed_batches, _ = self._packed(batch, views, 0, TOKEN_BUDGET)
+        for packed in packed_batches:
+            states = self._backend.run(packed)
+            best = self._word_head.logits(states.reshape(-1, states.shape[-1])).argmax(axis=1)
+            for row, ids_of_row in zip(packed.rows, best.reshape(len(states), -1), strict=True):
+                filled[row] = self._decoded(ids_of_row.tolist())
+        return filled
+
+    def explain(
+        self, vectors: ArrayLike, *, top: int = 5, background: ArrayLike | None = None
+    ) -> list[list[AnswerWord]]:
         """Read vectors (N, H) of a question's view, or means of some, as answer words.
 
-        Returns a list of at most `top` words for each vector, heaviest first (see `WordHead`).
+        Returns a list of at most `top` words for each vector, heaviest first; with a background
+        vector (H,), what sets each apart from it comes first (see `WordHead.words`).
 
         Raises:
             CheckpointError: this model's vectors cannot be read as words.
             InputError: the array is not (N, H) of finite numbers.
         """
-        return self._word_head.words(vectors, top=top)
+        return self._word_head.words(vectors, top=top, background=background)
+
+    def _check(self, views: Views) -> None:
+        if self._packer is not None:
+            self._packer.questions(views)
+        else:
+            self._prompts.check(views)
+
+    def _packed(
+        self, texts: list[str], views: Views, first: int, token_budget: int
+    ) -> tuple[Iterator[PackedBatch], list[int]]:
+        """Pack texts, and say which were cut."""
+        if self._packer is not None:
+            tokenized = self._packer.tokenize(texts, first=first)
+            questions = self._packer.questions(views)
+            return self._packer.batches(tokenized, questions, token_budget), tokenized.truncated
+        prompts = self._prompts.prompts(texts, views, first=first)
+        generated = None
+        if self.recipe.generates:
+            ids = [prompt.input_ids for prompt in prompts]
+            generated = self._generator.generate(ids, self.recipe.new_tokens)
+        batches = self._prompts.batches(
+            prompts,
+            token_budget,
+            generated,
+            decoder_start=getattr(self._backend, "decoder_start", None),
+        )
+        return batches, sorted({prompt.text for prompt in prompts if prompt.truncated})
+
+    def _vectors(
+        self, texts: list[str], views: Views, first: int, token_budget: int
+    ) -> tuple[NDArray[np.float32], list[int]]:
+        """Return vectors (N, V, H) of their own length, and which texts were cut."""
+        if self._re_encoder is not None:
+            return self._re_encoded(self._re_encoder, texts, views, first)
+        vectors = np.zeros((len(texts), len(views), self.dimension), dtype=np.float32)
+        batches, truncated = self._packed(texts, views, first, token_budget)
+        for packed in batches:
+            # The slots of one answer add up; the length is made one afterwards.
+            np.add.at(vectors, (packed.rows[:, None], packed.views), self._backend.run(packed))
+        return vectors, truncated
+
+    def _re_encoded(
+        self, re_encoder: Embedder, texts: list[str], views: Views, first: int
+    ) -> tuple[NDArray[np.float32], list[int]]:
+        prompts = self._prompts.prompts(texts, views, first=first)
+        ids = [prompt.input_ids for prompt in prompts]
+        vectors = np.zeros((len(texts), len(views), re_encoder.dimension), dtype=np.float32)
+        samples = self.recipe.samples
+        for sample in range(samples):
+            seed = None if samples == 1 else sample
+            generated = self._generator.generate(ids, self.recipe.new_tokens, seed=seed)
+            words = [[one[k] for k in self._prompts.kept(one)] for one in generated]
+            answers = [self._decoded(one) for one in words]
+            embedded = re_encoder.embed(answers, GENERAL)[GENERAL.name]
+            for prompt, vector in zip(prompts, embedded, strict=True):
+                vectors[prompt.text, prompt.view] += vector
+        return vectors, sorted({prompt.text for prompt in prompts if prompt.truncated})
+
+    def _decoded(self, ids: Sequence[int]) -> str:
+        return str(self._tokenizer.decode(list(ids), skip_special_tokens=True)).strip()
+
+    @property
+    def _prompts(self) -> Prompter:
+        if self._prompter is None:
+            raise InputError(f"{self.recipe.name} packs texts and questions, it has no prompts")
+        return self._prompter
+
+    @property
+    def _generator(self) -> Generator:
+        if not isinstance(self._backend, Generator):
+            raise InputError(
+                f"{self.recipe.name} has to generate text, which the onnx backend does not; "
+                "use backend='torch'"
+            )
+        return self._backend
 
     @cached_property
     def _word_head(self) -> WordHead:
         return WordHead(self._checkpoint)
+
+
+def _strings(texts: Iterable[str]) -> list[str]:
+    if isinstance(texts, str):
+        raise TextError("one string was given for the texts; give a list of strings")
+    return list(texts)

@@ -1,25 +1,27 @@
 """Answer words: reading a vector through the language-model head.
 
-The packaged model's vector is what its head would see at a mask, so its product with the word
-embeddings, plus a bias, is the model's distribution over answers (InBedder, arXiv 2402.09642,
-section 3). The same holds for a mean of vectors. General views have no such reading.
+A vector made at an answer's place is what the model's head sees there, so its product with the
+word embeddings is the model's distribution over answers (InBedder, arXiv 2402.09642, section 3).
+The same holds for a mean of vectors. General views and means over a prompt have no such reading.
+
+Only NumPy and safetensors are needed: the head is read from the weights, whatever the backend.
 """
 
 from __future__ import annotations
 
 import json
 import re
-import struct
+from dataclasses import dataclass
 from functools import cached_property
 from importlib.resources import files
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from safetensors import SafetensorError, safe_open
 
-from inbedder_retrieval.checkpoint import WEIGHTS_FILE, Checkpoint
+from inbedder_retrieval.checkpoint import Checkpoint
 from inbedder_retrieval.documents import AnswerWord
 from inbedder_retrieval.errors import CheckpointError, InputError
+from inbedder_retrieval.weights import Weights
 
 __all__ = ["WordHead"]
 
@@ -28,37 +30,96 @@ CANDIDATES = 64
 # The pieces of a word may differ in weight by this factor: the model was trained to give the
 # pieces of an answer equal weight, so pieces that differ more belong to different answers.
 PIECE_RATIO = 3.0
+# What marks the beginning of a word: byte-level BPE, and SentencePiece.
+BEGINS = ("\u0120", "\u2581")
+READABLE = ("avg_gen", "fst_gen", "last_gen")
 _WORD = re.compile(r"[^\W_]{2,}|\d", re.UNICODE)
+
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class _Head:
+    """What a state passes on its way to logits.
+
+    Attributes:
+        transform: the dense layer and LayerNorm of a masked model's head, where the vectors have
+            not passed them yet: weight, bias, gain, offset, epsilon.
+        norm: the length that a vector is given before it is read.
+    """
+
+    embeddings: Array
+    bias: Array
+    transform: tuple[Array, Array, Array, Array, float] | None
+    norm: float
 
 
 class WordHead:
-    """Reads vectors as words, with a checkpoint's word embeddings and bias.
+    """Reads vectors as words, with a checkpoint's language-model head.
 
     Raises:
-        CheckpointError: the checkpoint has no language-model head that is tied to its word
-            embeddings, or its recipe keeps vectors bare.
+        CheckpointError: the checkpoint has no language-model head, or its vectors are not made at
+            an answer's place.
     """
 
     def __init__(self, checkpoint: Checkpoint) -> None:
-        if checkpoint.recipe.head != "mlm":
+        recipe = checkpoint.recipe
+        if recipe.model == "encoder" or recipe.pooling not in READABLE or recipe.layer is not None:
             raise CheckpointError(
-                f"the vectors of {checkpoint.recipe.name} do not pass its language-model head, "
-                "so they cannot be read as words"
+                f"the vectors of {recipe.name} (a {recipe.model} model, {recipe.pooling}"
+                + (f", layer {recipe.layer}" if recipe.layer is not None else "")
+                + ") are not what a language-model head reads, so they have no answer words"
             )
         self._checkpoint = checkpoint
         self._tokenizer = checkpoint.tokenizer()
 
-    def words(self, vectors: ArrayLike, *, top: int = 5) -> list[list[AnswerWord]]:
+    def words(
+        self, vectors: ArrayLike, *, top: int = 5, background: ArrayLike | None = None
+    ) -> list[list[AnswerWord]]:
         """Read unit vectors (N, H), or means of some, as their `top` answer words.
 
-        Word pieces are joined to the words of `data/compound_words.json`; other fragments, stop
-        words and punctuation are left out. A weight is the
-        word's share of the softmax over the whole vocabulary; a joined word weighs what its
-        pieces weigh together.
+        Word pieces are joined to words; other fragments, stop words and punctuation are left out.
+        A weight is the word's share of the softmax over the whole vocabulary; a joined word weighs
+        what its pieces weigh together.
+
+        Args:
+            background: a vector (H,), such as the mean of a corpus. Then words are what sets a
+                vector apart from it: pieces are ranked by p log(p / q), their part in the
+                divergence from the background's distribution q, and the others are left out.
 
         Raises:
-            InputError: the array is not (N, H) of finite numbers.
+            InputError: an array has another shape, or numbers that are not finite.
         """
+        found = self._checked(vectors)
+        if top < 1:
+            raise InputError(f"top is {top}; ask for at least one word")
+        weights = _softmax(self.logits(_scaled(found, self._head.norm)))
+        ranks = weights
+        if background is not None:
+            other = self._checked(np.asarray(background, dtype=np.float32)[None])
+            usual = _softmax(self.logits(_scaled(other, self._head.norm)))
+            ranks = weights * np.log(np.maximum(weights, 1e-12) / np.maximum(usual, 1e-12))
+        count = min(CANDIDATES, weights.shape[1])
+        best = np.argpartition(-ranks, count - 1, axis=1)[:, :count]
+        read = []
+        for row, rank, ids in zip(weights, ranks, best, strict=True):
+            ids = ids[rank[ids] > 0]
+            read.append(self._words(row[ids], rank[ids], ids)[:top])
+        return read
+
+    def logits(self, states: Array) -> Array:
+        """Return the logits (N, vocabulary) of vectors (N, H) of their own length."""
+        head = self._head
+        if head.transform is not None:
+            weight, bias, gain, offset, epsilon = head.transform
+            states = _gelu(states @ weight.T + bias)
+            states = states - states.mean(axis=1, keepdims=True)
+            deviation = np.sqrt(np.square(states).mean(axis=1, keepdims=True) + epsilon)
+            states = states / deviation * gain + offset
+        found: Array = states @ head.embeddings.T + head.bias
+        return found
+
+    def _checked(self, vectors: ArrayLike) -> Array:
         found = np.asarray(vectors, dtype=np.float32)
         dimension = self._checkpoint.dimension
         if found.ndim != 2 or found.shape[1] != dimension or not np.isfinite(found).all():
@@ -66,41 +127,34 @@ class WordHead:
                 f"vectors to explain have the shape {found.shape}; "
                 f"wanted (N, {dimension}) of finite numbers"
             )
-        if top < 1:
-            raise InputError(f"top is {top}; ask for at least one word")
-        embeddings, bias = self._weights
-        logits = found * self._checkpoint.recipe.answer_norm @ embeddings.T + bias
-        logits -= logits.max(axis=1, keepdims=True)
-        weights = np.exp(logits)
-        weights /= weights.sum(axis=1, keepdims=True)
-        count = min(CANDIDATES, weights.shape[1])
-        best = np.argpartition(-weights, count - 1, axis=1)[:, :count]
-        return [self._join(row[ids], ids)[:top] for row, ids in zip(weights, best, strict=True)]
+        return found
 
     @cached_property
-    def _weights(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        path = self._checkpoint.folder / WEIGHTS_FILE
-        try:
-            with safe_open(path, framework="np") as tensors:
-                embedding = _only(list(tensors.keys()), "word_embeddings.weight", path.name)
-                bias = _only(list(tensors.keys()), "predictions.bias", path.name)
-                return (
-                    tensors.get_tensor(embedding).astype(np.float32),
-                    tensors.get_tensor(bias).astype(np.float32),
-                )
-        except (OSError, SafetensorError, struct.error) as error:
-            raise CheckpointError(
-                f"{path} cannot be read, and answer words need its word embeddings: {error}"
-            ) from error
+    def _head(self) -> _Head:
+        recipe, config = self._checkpoint.recipe, self._checkpoint.config
+        weights = Weights(self._checkpoint)
+        embeddings = weights.output_embeddings()
+        if recipe.model == "seq2seq" and weights.tied:
+            # T5 scales the last states where its output is its input embedding.
+            embeddings = embeddings * np.float32(self._checkpoint.dimension**-0.5)
+        transform = None
+        if recipe.model == "masked" and recipe.head == "none":
+            transform = (*weights.transform(), float(config.get("layer_norm_eps") or 1e-5))
+        norm = recipe.answer_norm
+        if norm is None:
+            norm = weights.norm_after("head" if recipe.head == "mlm" else "layers")
+        return _Head(embeddings, weights.output_bias(len(embeddings)), transform, norm)
 
     @cached_property
     def _compounds(self) -> dict[str, list[tuple[str, list[str]]]]:
         """Words of several pieces, by their first piece."""
         found: dict[str, list[tuple[str, list[str]]]] = {}
         words = list(_word_list("compound_words.json"))
-        for word, encoding in zip(
-            words, self._tokenizer.encode_batch(words, add_special_tokens=False), strict=True
-        ):
+        space = "" if self._wordpiece else " "
+        encodings = self._tokenizer.encode_batch(
+            [space + word for word in words], add_special_tokens=False
+        )
+        for word, encoding in zip(words, encodings, strict=True):
             if len(encoding.tokens) > 1:
                 found.setdefault(encoding.tokens[0], []).append((word, encoding.tokens))
         return found
@@ -109,32 +163,47 @@ class WordHead:
     def _stop_words(self) -> frozenset[str]:
         return frozenset(_word_list("stop_words.json"))
 
-    def _join(self, weights: NDArray[np.float32], ids: NDArray[np.int64]) -> list[AnswerWord]:
-        """Turn weighted word pieces into weighted words, heaviest first."""
+    @cached_property
+    def _wordpiece(self) -> bool:
+        """Whether pieces inside a word are marked (`##`), not those that begin one."""
+        return any(token.startswith("##") for token in self._tokenizer.get_vocab())
+
+    def _words(self, weights: Array, ranks: Array, ids: NDArray[np.int64]) -> list[AnswerWord]:
+        """Turn weighted word pieces into weighted words, highest rank first."""
         pieces = {
-            piece: float(weight)
-            for number, weight in zip(ids, weights, strict=True)
+            piece: np.array([rank, weight])
+            for number, rank, weight in zip(ids, ranks, weights, strict=True)
             if (piece := self._tokenizer.id_to_token(int(number))) is not None
         }
         compounds = [
-            (sum(pieces[part] for part in parts), word, parts)
+            (float(sum(pieces[part][0] for part in parts)), word, parts)
             for first in pieces
             for word, parts in self._compounds.get(first, ())
-            if _alike([pieces.get(part, 0.0) for part in parts])
+            if _alike([float(pieces[part][1]) if part in pieces else 0.0 for part in parts])
         ]
-        words: dict[str, float] = {}
-        for weight, word, parts in sorted(compounds, reverse=True):
+        words: dict[str, NDArray[np.float64]] = {}
+        for _, word, parts in sorted(compounds, reverse=True):
             if all(part in pieces for part in parts):
-                words[word] = weight
+                words[word] = sum((pieces[part] for part in parts), np.zeros(2))
                 for part in set(parts):
                     del pieces[part]
-        words.update((p, w) for p, w in pieces.items() if not p.startswith("##"))
-        kept = [
-            AnswerWord(word=word, weight=weight)
-            for word, weight in words.items()
-            if _WORD.fullmatch(word) and word not in self._stop_words
-        ]
-        return sorted(kept, key=lambda answer: -answer.weight)
+        for piece, value in pieces.items():
+            if (whole := self._whole(piece)) is not None:
+                words[whole] = words.get(whole, np.zeros(2)) + value
+        ranked = sorted(words.items(), key=lambda item: -item[1][0])
+        return [AnswerWord(word=word, weight=float(value[1])) for word, value in ranked]
+
+    def _whole(self, piece: str) -> str | None:
+        """Return the word that a piece is by itself, in lower case, or None for a fragment."""
+        marked = piece[:1] in BEGINS
+        word = (piece[1:] if marked else piece).lower()
+        if not _WORD.fullmatch(word) or word in self._stop_words:
+            return None
+        if self._wordpiece or marked:
+            return word
+        # Unmarked, it may follow a line break: a word if it also begins words.
+        known = any(self._tokenizer.token_to_id(mark + piece) is not None for mark in BEGINS)
+        return word if known else None
 
 
 def _word_list(name: str) -> list[str]:
@@ -146,10 +215,23 @@ def _alike(weights: list[float]) -> bool:
     return max(weights) <= PIECE_RATIO * min(weights)
 
 
-def _only(names: list[str], ending: str, file: str) -> str:
-    found = [name for name in names if name.endswith(ending)]
-    if len(found) != 1:
-        raise CheckpointError(
-            f"{file} has {len(found)} tensors ending in {ending!r}; answer words need exactly one"
-        )
-    return found[0]
+def _softmax(logits: Array) -> Array:
+    found: Array = np.exp(logits - logits.max(axis=1, keepdims=True))
+    found /= found.sum(axis=1, keepdims=True)
+    return found
+
+
+def _scaled(vectors: Array, norm: float) -> Array:
+    """Give unit vectors the length that states have; a mean of them keeps its share of it."""
+    return vectors * np.float32(norm)
+
+
+def _gelu(values: Array) -> Array:
+    """The exact GELU, x Phi(x), to 1e-7 (Abramowitz and Stegun 7.1.26 gives erf to 1.5e-7)."""
+    x = np.abs(values) / np.sqrt(2.0)
+    t = 1.0 / (1.0 + 0.3275911 * x)
+    series = t * (
+        0.254829592 + t * (-0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429)))
+    )
+    erf = np.sign(values) * (1.0 - series * np.exp(-x * x))
+    return np.asarray(0.5 * values * (1.0 + erf), dtype=np.float32)

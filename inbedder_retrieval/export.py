@@ -88,6 +88,11 @@ def export_onnx(folder: str | Path, texts: Sequence[str], views: Views) -> Expor
         MissingExtraError: torch, transformers or onnx is not installed.
     """
     checkpoint = find_checkpoint(folder)
+    if checkpoint.recipe.attention != "prefix":
+        raise ExportError(
+            f"{checkpoint.recipe.name} has {checkpoint.recipe.attention} attention; only prefix "
+            "models are exported. Use backend='torch'"
+        )
     packer = Packer(checkpoint.tokenizer(), checkpoint.recipe)
     batches = list(packer.batches(packer.tokenize(texts), packer.questions(views), TOKEN_BUDGET))
     reference, norms = _unit_vectors(TorchBackend(checkpoint), batches)

@@ -36,22 +36,28 @@ TOKENIZER_CHARACTERS = 4_000_000
 
 @dataclass(frozen=True)
 class PackedBatch:
-    """B rows of S tokens under V views.
+    """B rows of S tokens, and V vectors to pool from each.
 
     Attributes:
         rows: (B,) which text each row is, as an index into the tokenized texts.
+        views: (B, V) which view each vector belongs to. Vectors of one text and view are to be
+            averaged: with a head, every answer slot has a vector of its own.
         input_ids: (B, S) int64.
         position_ids: (B, S) int64; a question starts again at its text's length. Counted from
             the recipe's first position.
         segment_ids: (B, S) int64; 0 the text, k the k-th question, -1 padding.
-        pool_weights: (B, V, S) float32; a view's vector is this times the last states.
+        pool_weights: (B, V, S) float32; a vector is this times the states.
+        decoder_ids: (B, D) int64, for models with an encoder and a decoder whose decoder is
+            pooled: then the weights are (B, V, D), over the decoder's states.
     """
 
     rows: NDArray[np.int64]
+    views: NDArray[np.int64]
     input_ids: NDArray[np.int64]
     position_ids: NDArray[np.int64]
     segment_ids: NDArray[np.int64]
     pool_weights: NDArray[np.float32]
+    decoder_ids: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True)
@@ -60,15 +66,15 @@ class QuestionBlock:
 
     Attributes:
         input_ids, offsets, segment_ids: (Q,) int64; an offset counts from the text's length.
-        slot_weights: (V, Q) float32; a zero row for the general view.
-        general: (V,) bool; which views pool the text instead.
+        views: (V,) int64; the view of each vector: one for the general view, one for each slot.
+        slots: (V,) int64; the column of each vector's answer slot, -1 for the general view.
     """
 
     input_ids: NDArray[np.int64]
     offsets: NDArray[np.int64]
     segment_ids: NDArray[np.int64]
-    slot_weights: NDArray[np.float32]
-    general: NDArray[np.bool_]
+    views: NDArray[np.int64]
+    slots: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -122,24 +128,19 @@ class Packer:
                     raise ViewError(
                         f"model {self._recipe.name} has no general view; ask it a question instead"
                     )
+                slots.append((number, -1))
                 continue
-            question = self._question(view)
-            slots += [
-                (number, len(ids) + len(question) - 1 - back)
-                for back in range(self._recipe.answer_tokens)
-            ]
+            question, answers = self._question(view)
+            slots += [(number, len(ids) + place) for place in answers]
             ids += question
             offsets += range(len(question))
             segments += [number + 1] * len(question)
-        slot_weights = np.zeros((len(views), len(ids)), dtype=np.float32)
-        for number, column in slots:
-            slot_weights[number, column] = 1.0 / self._recipe.answer_tokens
         return QuestionBlock(
             np.array(ids, dtype=np.int64),
             np.array(offsets, dtype=np.int64),
             np.array(segments, dtype=np.int64),
-            slot_weights,
-            np.array([view.instruction is None for view in views], dtype=np.bool_),
+            np.array([number for number, _ in slots], dtype=np.int64),
+            np.array([place for _, place in slots], dtype=np.int64),
         )
 
     def tokenize(self, texts: Sequence[str], *, first: int = 0) -> TokenizedTexts:
@@ -214,13 +215,16 @@ class Packer:
         segment_ids[:, :width][is_text] = 0
         segment_ids[:, width:] = questions.segment_ids
 
-        pool_weights = np.zeros((len(rows), len(questions.general), shape[1]), dtype=np.float32)
-        pool_weights[:, :, width:] = questions.slot_weights
+        pool_weights = np.zeros((len(rows), len(questions.slots), shape[1]), dtype=np.float32)
+        asked = np.flatnonzero(questions.slots >= 0)
+        pool_weights[:, asked, width + questions.slots[asked]] = 1.0
         mean = (is_text / lengths[:, None]).astype(np.float32)
-        pool_weights[:, questions.general, :width] = mean[:, None, :]
-        return PackedBatch(rows, input_ids, position_ids, segment_ids, pool_weights)
+        pool_weights[:, questions.slots < 0, :width] = mean[:, None, :]
+        views = np.broadcast_to(questions.views, (len(rows), len(questions.views)))
+        return PackedBatch(rows, views, input_ids, position_ids, segment_ids, pool_weights)
 
-    def _question(self, view: View) -> list[int]:
+    def _question(self, view: View) -> tuple[list[int], list[int]]:
+        """Return a question's tokens, and where among them its answer slots are."""
         before, after = self._question_ids
         pieces = self._tokenizer.encode(view.instruction, add_special_tokens=False).ids
         room = self._recipe.max_positions - self._recipe.max_text_tokens - self._text_specials
@@ -229,7 +233,14 @@ class Packer:
                 f"the question of view {view.name!r} is {len(pieces)} word pieces long; "
                 f"{self._recipe.name} takes {room - len(before) - len(after)} at most. Shorten it"
             )
-        return [*before, *pieces, *after]
+        template = self._recipe.question_template
+        middle = template.index("{question}")
+        slots = [
+            place if place < middle else place + len(pieces) - 1
+            for place, token in enumerate(template)
+            if token == self._recipe.answer_token
+        ]
+        return [*before, *pieces, *after], slots
 
     def _template(self, template: Sequence[str], hole: str) -> tuple[list[int], list[int]]:
         ids: tuple[list[int], list[int]] = ([], [])

@@ -6,7 +6,8 @@ before it is needed.
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from inbedder_retrieval.checkpoint import Checkpoint
 from inbedder_retrieval.errors import InputError
 from inbedder_retrieval.packing import PackedBatch
 
-__all__ = ["Backend", "load_backend"]
+__all__ = ["Backend", "Generator", "load_backend"]
 
 
 class Backend(Protocol):
@@ -23,6 +24,17 @@ class Backend(Protocol):
 
     def run(self, batch: PackedBatch) -> NDArray[np.float32]:
         """Return the vectors (B, V, H) of a batch, with the recipe's head, not yet unit length."""
+        ...
+
+
+@runtime_checkable
+class Generator(Protocol):
+    """What lets a model go on from a prompt."""
+
+    def generate(
+        self, prompts: Sequence[Sequence[int]], new_tokens: int, *, seed: int | None = None
+    ) -> list[list[int]]:
+        """Return at most `new_tokens` new tokens for each prompt, the closing one included."""
         ...
 
 

@@ -1,17 +1,23 @@
-"""The torch backend, and the packed model that is also what `export.py` turns into ONNX."""
+"""The torch backend, and the packed model that is also what `export.py` turns into ONNX.
+
+Any architecture of transformers runs here: what differs between them is data in the recipe, the
+three kinds of attention, and where a masked model keeps the transform of its head. Only pooled
+vectors leave the device, and only the layer that is pooled is kept.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from inbedder_retrieval.checkpoint import WEIGHTS_FILE, Checkpoint
+from inbedder_retrieval.checkpoint import WEIGHTS_FILES, Checkpoint
 from inbedder_retrieval.errors import CheckpointError, InputError, MissingExtraError
 from inbedder_retrieval.packing import PackedBatch
+from inbedder_retrieval.recipe import Recipe
 
 try:
     import torch
@@ -22,19 +28,29 @@ except ImportError as error:
 
 __all__ = ["PackedModel", "TorchBackend", "load_packed_model"]
 
+HEADS = {
+    "masked": "AutoModelForMaskedLM",
+    "causal": "AutoModelForCausalLM",
+    "seq2seq": "AutoModelForSeq2SeqLM",
+    "encoder": "AutoModel",
+}
+GENERATE_ROWS = 16
+
 
 class PackedModel(torch.nn.Module):
-    """A masked language model over packed rows.
+    """A transformers model over packed rows.
 
     Args of `forward`: as in `PackedBatch`, as tensors. Returns two tensors (B, V, H): the views'
     vectors, which went through the recipe's head, and the bare states they were made of.
     """
 
-    def __init__(self, model: torch.nn.Module, *, head: bool, question_token_type: int) -> None:
+    def __init__(self, model: torch.nn.Module, recipe: Recipe) -> None:
         super().__init__()
         self.model = model
-        self.head = head
-        self.question_token_type = question_token_type
+        self.recipe = recipe
+        self.transform = _mlm_transform(model) if recipe.head == "mlm" else None
+        if recipe.layer is not None:
+            _check_layer(model, recipe.layer)
 
     def forward(
         self,
@@ -42,48 +58,74 @@ class PackedModel(torch.nn.Module):
         position_ids: torch.Tensor,
         segment_ids: torch.Tensor,
         pool_weights: torch.Tensor,
+        decoder_ids: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        query, key = segment_ids[:, :, None], segment_ids[:, None, :]
-        allowed = (key >= 0) & ((key == 0) | (key == query))
-        # A float mask is right under every attention implementation; a boolean one is not.
-        lowest = torch.finfo(pool_weights.dtype).min
-        mask = torch.where(allowed, 0.0, lowest)[:, None]
-        last: torch.Tensor = (
-            cast("Any", self.model)
-            .base_model(
-                input_ids=input_ids,
-                position_ids=position_ids,
-                token_type_ids=(segment_ids > 0).long() * self.question_token_type,
-                attention_mask=mask,
-            )
-            .last_hidden_state
-        )
-        states = pool_weights @ last
-        if not self.head:
-            return states, states
+        model = cast("Any", self.model)
+        if self.recipe.model == "seq2seq":
+            mask = (segment_ids >= 0).long()
+            encoder, decoder = model.get_encoder(), model.get_decoder()
+            wanted = self.recipe.layer if decoder_ids is None else None
+            states = _states(encoder, wanted, input_ids=input_ids, attention_mask=mask)
+            if decoder_ids is not None:
+                states = _states(
+                    decoder,
+                    self.recipe.layer,
+                    input_ids=decoder_ids,
+                    encoder_hidden_states=states,
+                    encoder_attention_mask=mask,
+                    use_cache=False,
+                )
+        else:
+            inputs = self._inputs(input_ids, position_ids, segment_ids, pool_weights.dtype)
+            states = _states(model.base_model, self.recipe.layer, **inputs)
+        pooled = pool_weights @ states.to(pool_weights.dtype)
+        if self.transform is None:
+            return pooled, pooled
         # A view pooled from the text itself is the general view, which takes no head.
         pooled_from = torch.where(pool_weights > 0, segment_ids[:, None, :], 0).amax(-1)
-        head = cast("Any", self.model).cls.predictions.transform
-        return torch.where(pooled_from[..., None] > 0, head(states), states), states
+        return torch.where(pooled_from[..., None] > 0, self.transform(pooled), pooled), pooled
+
+    def _inputs(
+        self,
+        input_ids: torch.Tensor,
+        position_ids: torch.Tensor,
+        segment_ids: torch.Tensor,
+        dtype: torch.dtype,
+    ) -> dict[str, Any]:
+        attention = self.recipe.attention
+        if attention == "joint":
+            # As transformers runs any row: its own positions, and padding masked in two axes.
+            return {"input_ids": input_ids, "attention_mask": (segment_ids >= 0).long()}
+        query, key = segment_ids[:, :, None], segment_ids[:, None, :]
+        allowed = (key >= 0) & ((key == 0) | (key == query))
+        inputs: dict[str, Any] = {"input_ids": input_ids, "position_ids": position_ids}
+        if attention == "causal":
+            allowed = allowed.tril()
+            inputs["use_cache"] = False
+        else:
+            inputs["token_type_ids"] = (segment_ids > 0).long() * self.recipe.question_token_type
+        # A float mask is right under every attention implementation; a boolean one is not.
+        inputs["attention_mask"] = torch.where(allowed, 0.0, torch.finfo(dtype).min)[:, None]
+        return inputs
 
 
 def load_packed_model(checkpoint: Checkpoint, *, attention: str = "sdpa") -> PackedModel:
     """Load a checkpoint's safetensors as a packed model, in float32, ready for inference.
 
     Raises:
-        CheckpointError: the folder has no safetensors, or is no masked language model with the
-            head that the recipe asks for.
+        CheckpointError: the folder has no safetensors, lacks tensors, or is no model of the kind
+            and with the head that the recipe asks for.
     """
-    path = checkpoint.folder / WEIGHTS_FILE
-    if not path.is_file():
+    folder, recipe = checkpoint.folder, checkpoint.recipe
+    if not any((folder / name).is_file() for name in WEIGHTS_FILES):
         raise CheckpointError(
-            f"{checkpoint.folder} has no {WEIGHTS_FILE}; other formats are not read, since they "
+            f"{folder} has no {WEIGHTS_FILES[0]}; other formats are not read, since they "
             "can run code when loaded"
         )
     try:
         with _no_progress_bar():
-            model, loaded = transformers.AutoModelForMaskedLM.from_pretrained(
-                checkpoint.folder,
+            model, loaded = getattr(transformers, HEADS[recipe.model]).from_pretrained(
+                folder,
                 dtype=torch.float32,
                 attn_implementation=attention,
                 use_safetensors=True,
@@ -93,30 +135,174 @@ def load_packed_model(checkpoint: Checkpoint, *, attention: str = "sdpa") -> Pac
             )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise CheckpointError(
-            f"{checkpoint.folder} cannot be loaded as a masked language model: {error}"
+            f"{folder} cannot be loaded as a {recipe.model} model: {error}"
         ) from error
-    if missing := sorted(loaded["missing_keys"]):
+    # A pooler is never used here, and masked models are published without one.
+    if missing := sorted(name for name in loaded["missing_keys"] if "pooler." not in name):
         raise CheckpointError(
-            f"{path} lacks {len(missing)} tensors of {type(model).__name__} ({missing[0]}, ...); "
+            f"{folder} lacks {len(missing)} tensors of {type(model).__name__} ({missing[0]}, ...); "
             "they would be made up at random. Use the whole checkpoint"
         )
     first = _first_position(model)
-    if first != checkpoint.recipe.first_position:
+    if recipe.attention == "prefix" and first != recipe.first_position:
         raise CheckpointError(
             f"{type(model).__name__} counts positions from {first} and the recipe of "
-            f"{checkpoint.recipe.name} from {checkpoint.recipe.first_position}; "
-            f"set first_position to {first}"
+            f"{recipe.name} from {recipe.first_position}; set first_position to {first}"
         )
-    head = checkpoint.recipe.head == "mlm"
-    if head and not hasattr(getattr(model, "cls", None), "predictions"):
+    return PackedModel(model, recipe).eval()
+
+
+class TorchBackend:
+    """Runs a checkpoint's safetensors with transformers, in float32."""
+
+    def __init__(
+        self, checkpoint: Checkpoint, *, device: str = "cpu", threads: int | None = None
+    ) -> None:
+        try:
+            self._device = torch.device(device)
+            self._model = load_packed_model(checkpoint).to(self._device)
+        except (RuntimeError, AssertionError) as error:
+            # torch raises AssertionError when it was built without the device.
+            raise InputError(f"torch cannot use the device {device!r}: {error}") from error
+        if threads is not None:
+            torch.set_num_threads(threads)
+
+    @property
+    def decoder_start(self) -> int | None:
+        """The token that a decoder begins with; None where there is no decoder of its own."""
+        found = getattr(cast("Any", self._model.model).config, "decoder_start_token_id", None)
+        return None if found is None else int(found)
+
+    @torch.inference_mode()
+    def run(self, batch: PackedBatch) -> NDArray[np.float32]:
+        """Return the vectors (B, V, H) of a batch, with the recipe's head, not yet unit length."""
+        arrays = [batch.input_ids, batch.position_ids, batch.segment_ids, batch.pool_weights]
+        if batch.decoder_ids is not None:
+            arrays.append(batch.decoder_ids)
+        tensors = [torch.from_numpy(np.ascontiguousarray(a)).to(self._device) for a in arrays]
+        vectors, _ = self._model(*tensors)
+        return cast("NDArray[np.float32]", vectors.cpu().numpy())
+
+    @torch.inference_mode()
+    def generate(
+        self, prompts: Sequence[Sequence[int]], new_tokens: int, *, seed: int | None = None
+    ) -> list[list[int]]:
+        """Let the model go on from prompts, for at most `new_tokens` tokens each.
+
+        Args:
+            seed: None takes the likeliest token each time; a number samples with it, as the
+                InBedder authors did (temperature 0.6, top p 0.9).
+
+        Returns:
+            For each prompt the new tokens, up to and including the closing one.
+        """
+        model = cast("Any", self._model.model)
+        closing = model.generation_config.eos_token_id
+        closings = set(closing) if isinstance(closing, list) else {closing}
+        sampling: dict[str, Any] = {"do_sample": False}
+        if seed is not None:
+            sampling = {"do_sample": True, "temperature": 0.6, "top_p": 0.9}
+        order = sorted(range(len(prompts)), key=lambda k: len(prompts[k]))
+        found: list[list[int]] = [[] for _ in prompts]
+        for start in range(0, len(order), GENERATE_ROWS):
+            rows = order[start : start + GENERATE_ROWS]
+            width = max(len(prompts[row]) for row in rows)
+            ids = torch.zeros(len(rows), width, dtype=torch.long)
+            mask = torch.zeros_like(ids)
+            for number, row in enumerate(rows):
+                length = len(prompts[row])
+                # What a decoder goes on from must stand at the end of its row.
+                left = width - length if self._model.recipe.model == "causal" else 0
+                ids[number, left : left + length] = torch.tensor(list(prompts[row]))
+                mask[number, left : left + length] = 1
+            with torch.random.fork_rng():
+                torch.manual_seed(seed or 0)
+                grown = model.generate(
+                    input_ids=ids.to(self._device),
+                    attention_mask=mask.to(self._device),
+                    max_new_tokens=new_tokens,
+                    num_beams=1,
+                    pad_token_id=self._pad(model),
+                    **sampling,
+                ).tolist()
+            skip = width if self._model.recipe.model == "causal" else 1
+            for row, tokens in zip(rows, grown, strict=True):
+                for token in tokens[skip:]:
+                    found[row].append(token)
+                    if token in closings:
+                        break
+        return found
+
+    @staticmethod
+    def _pad(model: Any) -> int:
+        for name in ("pad_token_id", "eos_token_id"):
+            found = getattr(model.generation_config, name, None)
+            found = found[0] if isinstance(found, list) else found
+            if found is not None:
+                return int(found)
+        return 0
+
+
+class _Enough(Exception):
+    def __init__(self, states: torch.Tensor) -> None:
+        super().__init__()
+        self.states = states
+
+
+def _states(body: Any, layer: int | None, **inputs: Any) -> torch.Tensor:
+    """Run a stack of layers and return the states (B, S, H) that go into layer `layer`.
+
+    None returns the last states, after the final norm: so does the number of layers, as in
+    transformers' `hidden_states`. Nothing beyond the wanted layer is computed.
+    """
+    layers = _layers(body)
+    if layer is None or layer == len(layers):
+        last: torch.Tensor = body(**inputs).last_hidden_state
+        return last
+
+    def stop(_: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        raise _Enough(args[0] if args else kwargs["hidden_states"])
+
+    hook = layers[layer].register_forward_pre_hook(stop, with_kwargs=True)
+    try:
+        body(**inputs)
+    except _Enough as enough:
+        return enough.states
+    finally:
+        hook.remove()
+    raise CheckpointError(f"{type(body).__name__} did not run its layer {layer}")
+
+
+def _layers(body: torch.nn.Module) -> torch.nn.ModuleList:
+    """Find the stack of layers of a transformers body: its outermost list of modules."""
+    return next(part for part in body.modules() if isinstance(part, torch.nn.ModuleList))
+
+
+def _check_layer(model: torch.nn.Module, layer: int) -> None:
+    body = cast("Any", model).base_model
+    count = len(_layers(body))
+    if layer > count:
         raise CheckpointError(
-            f"{type(model).__name__} has no language-model head where this package looks for it "
-            "(cls.predictions); use a recipe with head 'none'"
+            f"the recipe pools layer {layer}, and {type(model).__name__} has {count}; "
+            f"choose 0 (the embeddings) to {count}"
         )
-    packed = PackedModel(
-        model, head=head, question_token_type=checkpoint.recipe.question_token_type
+
+
+def _mlm_transform(model: torch.nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Find what a masked language model's head does before the word embeddings."""
+    head = cast("Any", model)
+    if hasattr(getattr(head, "cls", None), "predictions"):  # BERT
+        return cast("Callable[[torch.Tensor], torch.Tensor]", head.cls.predictions.transform)
+    if hasattr(getattr(head, "lm_head", None), "layer_norm"):  # RoBERTa
+        lm = head.lm_head
+        gelu = torch.nn.functional.gelu
+        return lambda states: cast("torch.Tensor", lm.layer_norm(gelu(lm.dense(states))))
+    if isinstance(getattr(head, "head", None), torch.nn.Module):  # ModernBERT
+        return cast("Callable[[torch.Tensor], torch.Tensor]", head.head)
+    raise CheckpointError(
+        f"{type(model).__name__} has no language-model head where this package looks for one "
+        "(cls.predictions, lm_head, head); use a recipe with head 'none'"
     )
-    return packed.eval()
 
 
 def _first_position(model: torch.nn.Module) -> int:
@@ -137,27 +323,3 @@ def _no_progress_bar() -> Iterator[None]:
     finally:
         if shown:
             logging.enable_progress_bar()
-
-
-class TorchBackend:
-    """Runs `model.safetensors` of a checkpoint with transformers, in float32."""
-
-    def __init__(
-        self, checkpoint: Checkpoint, *, device: str = "cpu", threads: int | None = None
-    ) -> None:
-        try:
-            self._device = torch.device(device)
-            self._model = load_packed_model(checkpoint).to(self._device)
-        except (RuntimeError, AssertionError) as error:
-            # torch raises AssertionError when it was built without the device.
-            raise InputError(f"torch cannot use the device {device!r}: {error}") from error
-        if threads is not None:
-            torch.set_num_threads(threads)
-
-    @torch.inference_mode()
-    def run(self, batch: PackedBatch) -> NDArray[np.float32]:
-        """Return the vectors (B, V, H) of a batch, with the recipe's head, not yet unit length."""
-        arrays = (batch.input_ids, batch.position_ids, batch.segment_ids, batch.pool_weights)
-        tensors = [torch.from_numpy(array).to(self._device) for array in arrays]
-        vectors, _ = self._model(*tensors)
-        return cast("NDArray[np.float32]", vectors.cpu().numpy())
