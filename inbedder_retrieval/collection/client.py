@@ -32,7 +32,7 @@ from inbedder_retrieval.collection.engine import (
     VectorQuery,
     candidate_count,
 )
-from inbedder_retrieval.collection.filters import FieldKind, Where, compile_where
+from inbedder_retrieval.collection.filters import Dialect, FieldKind, Where, compile_where
 from inbedder_retrieval.errors import (
     CollectionExists,
     CollectionLocked,
@@ -46,6 +46,7 @@ __all__ = ["ClientEngine"]
 DEFAULT_COLLECTION = "inbedder"
 # A server takes 32 MiB in one request unless it is told otherwise; a number is about so long.
 REQUEST_BYTES, NUMBER_BYTES = 16 << 20, 22
+DIALECT = Dialect(models, models.Range)
 INDEX_KINDS = {
     "keyword": models.PayloadSchemaType.KEYWORD,
     "float": models.PayloadSchemaType.FLOAT,
@@ -333,4 +334,4 @@ def _requests(points: Sequence[Point]) -> Iterator[list[Point]]:
 def _filter(where: Where | None) -> models.Filter | None:
     if where is None:
         return None
-    return cast("models.Filter", compile_where(where, models, "Range"))
+    return cast("models.Filter", compile_where(where, DIALECT))

@@ -29,12 +29,14 @@ from inbedder_retrieval.collection.engine import (
     VectorQuery,
     candidate_count,
 )
-from inbedder_retrieval.collection.filters import FieldKind, Where, compile_where
+from inbedder_retrieval.collection.filters import Dialect, FieldKind, Where, compile_where
 from inbedder_retrieval.errors import CollectionError, CollectionLocked, EngineError
 
 __all__ = ["EdgeEngine"]
 
 SHARD = "shard"
+# Edge takes a plain True for the integer 1; NumPy's it knows.
+DIALECT = Dialect(edge, edge.RangeFloat, boolean=np.bool_)
 INDEX_KINDS = {
     "keyword": edge.PayloadSchemaType.Keyword,
     "float": edge.PayloadSchemaType.Float,
@@ -238,7 +240,7 @@ def _translated(action: str) -> Iterator[None]:
 def _filter(where: Where | None) -> edge.Filter | None:
     if where is None:
         return None
-    return cast("edge.Filter", compile_where(where, edge, "RangeFloat"))
+    return cast("edge.Filter", compile_where(where, DIALECT))
 
 
 def _variables(count: int) -> list[str]:

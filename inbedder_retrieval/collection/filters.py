@@ -3,13 +3,20 @@
 Write a dict (`{"product": "headphones", "price": {"lt": 100}}`, all of which must hold) or combine
 conditions: `Where.equals("product", "headphones") & ~Where.range("price", gte=100)`.
 
+A field is a metadata key, or keys joined by dots that lead into nested objects. A key that itself
+holds a dot is written in double quotes: `"a.b"`, `maker."first.name"`.
+
 Numbers compare as numbers: 5 equals 5.0. Qdrant keeps one index a field and an integer index
-does not see floats, so a number is always asked for as a float range.
+does not see floats, so a number is asked for as a range of floats. It takes in the nearest floats
+on either side, because Qdrant may read a number back from disk a digit off. Integers that a float
+cannot hold are asked for as themselves.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Literal, TypeAlias
@@ -18,12 +25,35 @@ from inbedder_retrieval.collection.schema import METADATA
 from inbedder_retrieval.documents import check_json
 from inbedder_retrieval.errors import DocumentError
 
-__all__ = ["FieldKind", "Where", "compile_where", "parse_where"]
+__all__ = ["Dialect", "FieldKind", "Where", "compile_where", "parse_where"]
 
 Scalar: TypeAlias = "str | int | float | bool"
 FieldKind: TypeAlias = Literal["keyword", "float", "bool"]
 WhereLike: TypeAlias = "Where | Mapping[str, Any]"
 BOUNDS = ("gt", "gte", "lt", "lte")
+JOINED = {"all": "must", "any": "should", "none": "must_not"}
+# The integers up to here are floats as well, each one its own.
+EXACT_INTEGER = 2**53
+# How far a number may be off once Qdrant has stored and read it.
+FLOATS_APART = 2
+# Qdrant's paths know no escapes: a key with a double quote or a backslash cannot be written.
+_KEY = r'"[^"\\]+"|[^".\\]+'
+_FIELD = re.compile(rf"(?:{_KEY})(?:\.(?:{_KEY}))*")
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """What differs between the two Qdrant libraries; all other names are alike.
+
+    Attributes:
+        library: `qdrant_client.models` or `qdrant_edge`.
+        number_range: its class for a range of floats.
+        boolean: makes what it takes for a boolean.
+    """
+
+    library: ModuleType
+    number_range: Callable[..., Any]
+    boolean: Callable[[bool], Any] = bool
 
 
 @dataclass(frozen=True)
@@ -33,6 +63,9 @@ class Where:
     Attributes:
         kind: `equals`, `range`, or how `parts` are joined: `all`, `any` or `none` of them.
         field: the metadata key; a dot goes into a nested object.
+
+    Raises:
+        DocumentError: it joins nothing.
     """
 
     kind: Literal["equals", "range", "all", "any", "none"]
@@ -40,6 +73,11 @@ class Where:
     value: Scalar | None = None
     bounds: tuple[tuple[str, float], ...] = ()
     parts: tuple[Where, ...] = ()
+
+    def __post_init__(self) -> None:
+        # To Qdrant a join of nothing is no condition at all: it would match everything.
+        if self.kind in JOINED and not self.parts:
+            raise DocumentError(f"a filter joins {self.kind} of no conditions; give at least one")
 
     @classmethod
     def equals(cls, field: str, value: Scalar) -> Where:
@@ -49,10 +87,13 @@ class Where:
                 f"the filter on {field!r} compares with {type(value).__name__}; "
                 "compare with text, a number or a boolean"
             )
-        if isinstance(value, (int, float)) and not isinstance(value, bool):
-            return cls.range(field, gte=value, lte=value)
         check_json(value, f"the filter on {field!r}")
-        return cls("equals", _field(field), value)
+        if isinstance(value, (str, bool)) or (
+            isinstance(value, int) and abs(value) > EXACT_INTEGER
+        ):
+            return cls("equals", _field(field), value)
+        low, high = _around(value)
+        return cls.range(field, gte=low, lte=high)
 
     @classmethod
     def any_of(cls, field: str, values: Sequence[Scalar]) -> Where:
@@ -85,22 +126,35 @@ class Where:
         return cls("range", _field(field), bounds=bounds)
 
     def __and__(self, other: Where) -> Where:
-        return Where("all", parts=(self, other))
+        return self._join("all", other)
 
     def __or__(self, other: Where) -> Where:
-        return Where("any", parts=(self, other))
+        return self._join("any", other)
 
     def __invert__(self) -> Where:
         return Where("none", parts=(self,))
+
+    def _join(self, kind: Literal["all", "any"], other: Where) -> Where:
+        if not isinstance(other, Where):
+            return NotImplemented
+        # Joined side by side: a thousand conditions in a row must not nest a thousand deep.
+        sides = (side.parts if side.kind == kind else (side,) for side in (self, other))
+        return Where(kind, parts=tuple(part for side in sides for part in side))
+
+    @property
+    def path(self) -> str:
+        """Where the field is stored, as Qdrant writes paths."""
+        keys = (key.strip('"') for key in re.findall(_KEY, self.field))
+        return ".".join([METADATA, *(key if _is_plain(key) else f'"{key}"' for key in keys)])
 
     def fields(self) -> Iterator[tuple[str, FieldKind]]:
         """Yield the stored path and the index kind of every field the filter looks at."""
         for part in self.parts:
             yield from part.fields()
         if self.kind == "range":
-            yield f"{METADATA}.{self.field}", "float"
+            yield self.path, "float"
         elif self.kind == "equals":
-            yield f"{METADATA}.{self.field}", "bool" if isinstance(self.value, bool) else "keyword"
+            yield self.path, _index_kind(self.value)
 
 
 def parse_where(where: WhereLike) -> Where:
@@ -132,25 +186,48 @@ def parse_where(where: WhereLike) -> Where:
     return parts[0] if len(parts) == 1 else Where("all", parts=tuple(parts))
 
 
-def compile_where(where: Where, library: ModuleType, range_name: str) -> Any:
-    """Return the filter as an object of `qdrant_client.models` or of `qdrant_edge`.
-
-    The two libraries give the same names to the same things; only the number range differs.
-    """
-    joined = {"all": "must", "any": "should", "none": "must_not"}
-    if where.kind in joined:
-        parts = [compile_where(part, library, range_name) for part in where.parts]
-        return library.Filter(**{joined[where.kind]: parts})
-    key = f"{METADATA}.{where.field}"
+def compile_where(where: Where, dialect: Dialect) -> Any:
+    """Return the filter as an object of the dialect's library."""
+    library = dialect.library
+    if where.kind in JOINED:
+        parts = [compile_where(part, dialect) for part in where.parts]
+        return library.Filter(**{JOINED[where.kind]: parts})
     if where.kind == "range":
-        limits = getattr(library, range_name)(**dict(where.bounds))
-        return library.Filter(must=[library.FieldCondition(key=key, range=limits)])
-    match = library.MatchValue(value=where.value)
-    return library.Filter(must=[library.FieldCondition(key=key, match=match)])
+        limits = dialect.number_range(**dict(where.bounds))
+        return library.Filter(must=[library.FieldCondition(key=where.path, range=limits)])
+    value = dialect.boolean(where.value) if isinstance(where.value, bool) else where.value
+    match = library.MatchValue(value=value)
+    return library.Filter(must=[library.FieldCondition(key=where.path, match=match)])
 
 
 def _field(field: str) -> str:
     if not isinstance(field, str) or not field.strip():
         raise DocumentError(f"a filter names the field {field!r}; name a metadata key")
     check_json(field, "a filter's field")
+    if not _FIELD.fullmatch(field):
+        raise DocumentError(
+            f"a filter names the field {field!r}; write keys joined by dots, and a key that holds "
+            "a dot in double quotes (keys with a quote or a backslash cannot be filtered by)"
+        )
     return field
+
+
+def _is_plain(key: str) -> bool:
+    """Whether Qdrant takes the key without quotes; so it also names it in the list of indexes."""
+    return all(character.isalnum() or character in "_-" for character in key)
+
+
+def _index_kind(value: Scalar | None) -> FieldKind:
+    if isinstance(value, bool):
+        return "bool"
+    return "keyword" if isinstance(value, str) else "float"
+
+
+def _around(number: float) -> tuple[float, float]:
+    """Return the range of floats that stands for one number."""
+    low = high = float(number)
+    if low.is_integer() and abs(low) <= EXACT_INTEGER:
+        return low, high
+    for _ in range(FLOATS_APART):
+        low, high = math.nextafter(low, -math.inf), math.nextafter(high, math.inf)
+    return low, high

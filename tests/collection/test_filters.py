@@ -218,6 +218,25 @@ def test_any_metadata_key_without_a_dot_can_be_filtered(
         assert collection.count({key: "x"}) == 1
 
 
+@pytest.mark.parametrize(
+    ("field", "found"),
+    [
+        ('"a.b"', ["dotted"]),
+        ("a.b", ["nested"]),
+        ('"a.b"."c d"', ["deep"]),
+        ('"a"."b"', ["nested"]),
+    ],
+)
+def test_a_key_in_double_quotes_may_hold_a_dot(
+    collection: ViewCollection, field: str, found: list[str]
+) -> None:
+    rows = {"dotted": {"a.b": "x"}, "nested": {"a": {"b": "x"}}, "deep": {"a.b": {"c d": "x"}}}
+    collection.add(Document("text", id=name, metadata=row) for name, row in rows.items())
+    for _ in ("without an index", "with one"):
+        hits = collection.search("text", view="general", filter={field: "x"})
+        assert [hit.id for hit in hits] == found
+
+
 def test_a_filter_may_have_many_parts(
     collection: ViewCollection, documents: list[Document]
 ) -> None:
