@@ -82,6 +82,8 @@ def find_checkpoint(name: str | Path, recipe: Recipe | None = None) -> Checkpoin
         config = json.loads((folder / "config.json").read_bytes())
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{folder / 'config.json'} cannot be read: {error}") from error
+    if not isinstance(config, dict):
+        raise CheckpointError(f"{folder / 'config.json'} holds no object; it must be a model's")
     # T5 says d_model, and multimodal models keep the text model's numbers apart.
     config = config | (config.get("text_config") or {})
     config.setdefault("hidden_size", config.get("d_model"))
@@ -89,6 +91,7 @@ def find_checkpoint(name: str | Path, recipe: Recipe | None = None) -> Checkpoin
         if config.get(key) is None:
             raise CheckpointError(f"{folder / 'config.json'} does not say {key}")
     recipe = recipe or _recipe(str(name), folder, config)
+    _check_tables(recipe, config)
     local = folder.parent != PACKAGED_MODELS and Path(name).is_dir()
     known_as = str(folder.resolve()) if local else str(name)
     return Checkpoint(known_as, folder, recipe, config, _fingerprint(folder, recipe))
@@ -101,6 +104,25 @@ def _recipe(name: str, folder: Path, config: dict[str, Any]) -> Recipe:
     if name in PUBLISHED:
         return PUBLISHED[name]
     return derive_recipe(name, config, _tokenizer(folder, int(config["vocab_size"])))
+
+
+def _check_tables(recipe: Recipe, config: dict[str, Any]) -> None:
+    """Raise CheckpointError where a recipe asks for rows that the model's tables do not have."""
+    positions = config.get("max_position_embeddings") or config.get("n_positions")
+    wanted = recipe.first_position + (
+        recipe.max_positions if recipe.attention == "prefix" else recipe.max_tokens
+    )
+    if positions is not None and wanted > int(positions):
+        raise CheckpointError(
+            f"the recipe of {recipe.name} needs {wanted} positions and the model has {positions}; "
+            "lower max_positions or max_tokens"
+        )
+    types = config.get("type_vocab_size")
+    if recipe.attention == "prefix" and types and recipe.question_token_type >= int(types):
+        raise CheckpointError(
+            f"the recipe of {recipe.name} has the question_token_type "
+            f"{recipe.question_token_type} and the model has {types} types; use a lower one"
+        )
 
 
 def _tokenizer(folder: Path, vocabulary: int) -> Tokenizer:
@@ -124,11 +146,14 @@ def _tokenizer(folder: Path, vocabulary: int) -> Tokenizer:
 
 
 def _resolve(name: str | Path) -> Path:
-    if isinstance(name, str) and (PACKAGED_MODELS / name / "config.json").is_file():
+    if name in [folder.name for folder in PACKAGED_MODELS.iterdir()]:
         return PACKAGED_MODELS / name
-    folder = Path(name)
-    if folder.is_dir():
-        return folder
+    try:
+        if Path(name).is_dir():
+            return Path(name)
+    except (OSError, ValueError):
+        # A name that no file system takes is no folder.
+        pass
     if not isinstance(name, str) or not _HUB_NAME.fullmatch(name):
         packaged = ", ".join(sorted(p.name for p in PACKAGED_MODELS.iterdir() if p.is_dir()))
         raise CheckpointError(
@@ -148,7 +173,7 @@ def _resolve(name: str | Path) -> Path:
 
 
 def _fingerprint(folder: Path, recipe: Recipe) -> str:
-    """Hash what the recipe does and the digest of the weights.
+    """Hash what the recipe does, the digest of the weights, and the tokenizer.
 
     An ONNX file made from the same weights has the same fingerprint: its vectors may be compared.
     """
@@ -165,8 +190,11 @@ def _fingerprint(folder: Path, recipe: Recipe) -> str:
             f"{folder} has {ONNX_FILE} alone, and its {RECIPE_FILE} does not say which weights it "
             "was made from; export it again, or put the weights beside it"
         )
-    identity = f"{recipe.identity()}\n{weights}"
-    return hashlib.blake2b(identity.encode(), digest_size=8).hexdigest()
+    digest = hashlib.blake2b(f"{recipe.identity()}\n{weights}\n".encode(), digest_size=8)
+    tokenizer = folder / "tokenizer.json"
+    if tokenizer.is_file():
+        digest.update(tokenizer.read_bytes())
+    return digest.hexdigest()
 
 
 def weights_digest(folder: Path) -> str:

@@ -13,7 +13,7 @@ from types import TracebackType
 from pydantic import BaseModel
 
 from inbedder_retrieval.collection.engine import Engine, create_engine, open_engine
-from inbedder_retrieval.collection.filters import WhereLike, parse_where
+from inbedder_retrieval.collection.filters import Where, WhereLike, parse_where
 from inbedder_retrieval.collection.index import IndexReport, index_documents
 from inbedder_retrieval.collection.schema import (
     ID,
@@ -63,6 +63,7 @@ class ViewCollection:
         self._engine = engine
         self._registry = registry
         self._embedder = embedder
+        self._closed = False
 
     @classmethod
     def create(
@@ -242,7 +243,7 @@ class ViewCollection:
                 that lacks a view counts zero there.
             limit: how many hits at most.
             filter: a condition on metadata (see `Where`), as a dict or a Where. The fields it
-                looks at get a payload index the first time.
+                looks at get a payload index once it has found something.
             explain: how many answer words to read from each hit's vectors.
 
         Raises:
@@ -253,19 +254,19 @@ class ViewCollection:
             raise InputError(f"the limit is {limit!r}; give a whole number from 1 to {MAX_LIMIT}")
         weights = choose_weights(self._registry, view, views)
         where = None if filter is None else parse_where(filter)
-        embedder = self.embedder
-        if where is not None:
-            self._engine.index_fields(dict(where.fields()))
-        return search_views(
+        hits = search_views(
             self._engine,
             self._registry,
-            embedder,
+            self.embedder,
             query,
             weights,
             limit=limit,
             where=where,
             explain=explain,
         )
+        if hits and where is not None:
+            self._index_fields(where)
+        return hits
 
     def info(self) -> CollectionInfo:
         """Describe the collection."""
@@ -280,13 +281,18 @@ class ViewCollection:
         )
 
     def close(self) -> None:
-        """Write everything out and let go of the location."""
+        """Write everything out and let go of the location; closing again does nothing.
+
+        Raises:
+            EngineError: not everything could be written. The location is let go of all the same.
+        """
+        if self._closed:
+            return
+        self._closed = True
         try:
             self._engine.flush()
-        except EngineError:
-            # Closed already, or the server is gone: there is nothing left to let go of.
-            return
-        self._engine.close()
+        finally:
+            self._engine.close()
 
     def __enter__(self) -> ViewCollection:
         return self
@@ -298,6 +304,13 @@ class ViewCollection:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _index_fields(self, where: Where) -> None:
+        try:
+            self._engine.index_fields(dict(where.fields()))
+        except EngineError:
+            # An index makes filters faster, not right: who may only read a server has none.
+            return
 
     def _check_views(self, asked: Iterable[View]) -> None:
         have = {view.name: view for view in self.views}

@@ -81,10 +81,10 @@ def index_documents(
     done = 0
     for batch in _batches(documents):
         _index_batch(engine, registry, embedder, batch, on_long, report, seen)
+        engine.flush()
         done += len(batch)
         if progress is not None:
             progress(done)
-    engine.flush()
     return report
 
 

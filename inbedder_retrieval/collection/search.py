@@ -91,7 +91,8 @@ def search_views(
             id=point.payload[ID],
             text=point.payload[TEXT],
             metadata=point.payload[METADATA],
-            score=point.score,
+            # An engine weighs only what it sums.
+            score=point.score * (next(iter(weights.values())) if len(weights) == 1 else 1.0),
             scores=score,
             answers=answer,
         )
