@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 
 from inbedder_retrieval.collection import Where
+from inbedder_retrieval.documents import MAX_INTEGER
 from inbedder_retrieval.errors import InputError, ViewError
 from inbedder_retrieval.views import View, Views
 
@@ -28,6 +30,7 @@ def parse_weights(given: list[str] | None) -> dict[str, float] | None:
     weights: dict[str, float] = {}
     for text in given:
         name, equals, weight = text.partition("=")
+        name = name.strip()
         if name in weights:
             raise ViewError(f"view {name!r} is given twice; give each view once, with one weight")
         number = _number(weight) if equals else 1.0
@@ -40,16 +43,22 @@ def parse_weights(given: list[str] | None) -> dict[str, float] | None:
 
 
 def parse_condition(text: str) -> Where:
-    """Read `field=value`, or the same with != < <= > >=, as a filter."""
-    match = re.fullmatch(r"([^=<>!]+?)\s*(!=|<=|>=|=|<|>)\s*(.*)", text, re.DOTALL)
+    """Read `field=value`, or the same with != < <= > >=, as a filter.
+
+    What was typed for = or != may stand for a number, a boolean or a text: all are looked for.
+    """
+    match = re.fullmatch(
+        r"""\s*((?:"[^"]*"|[^=<>!"])+?)\s*(!=|<=|>=|=|<|>)\s*(.*)""", text, re.DOTALL
+    )
     if match is None:
         raise InputError(f"--where is {text!r}; write field=value (or != < <= > >=)")
     field, sign, value = match.groups()
+    if value.startswith("="):
+        raise InputError(f"--where is {text!r}; write one = instead of ==")
     number = _number(value)
     if sign in ("=", "!="):
-        # What was typed may stand for a number, a boolean or a text: all are looked for.
         typed: list[str | float | bool] = [value]
-        if number is not None:
+        if number is not None and math.isfinite(number):
             typed.append(number)
         if value in ("true", "false"):
             typed.append(value == "true")
@@ -62,7 +71,12 @@ def parse_condition(text: str) -> Where:
 
 
 def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
+    """Return a whole number as an int, which keeps digits that a float does not."""
+    for read in (int, float):
+        try:
+            number = read(text)
+        except ValueError:
+            continue
+        if isinstance(number, float) or abs(number) <= MAX_INTEGER:
+            return number
+    return None

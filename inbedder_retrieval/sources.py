@@ -4,6 +4,7 @@
     .csv             a header and rows, likewise; cells that are plain numbers become numbers
     .parquet         rows, likewise (needs the extra `parquet`); dates become ISO 8601 text
     .txt             a text a line; blank lines are passed over
+    .md              one text, named by the file
     a folder         every .txt and .md file below it, named by its path
     -                standard input: JSON lines if it begins with `{`, else a text a line
 
@@ -13,32 +14,32 @@ embedded or written, and counts what is to be done; `documents` then yields the 
 
 from __future__ import annotations
 
-import csv
-import json
-import re
 import sys
 import tempfile
+import weakref
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import date, time
-from decimal import Decimal
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, TypeAlias
+from typing import IO, Any
 
-from inbedder_retrieval.documents import Document, lone_surrogate
-from inbedder_retrieval.errors import DocumentError, MissingExtraError, SourceError
+from inbedder_retrieval.documents import Document, content_id
+from inbedder_retrieval.errors import DocumentError, SourceError
+from inbedder_retrieval.readers import (
+    Opened,
+    Row,
+    csv_rows,
+    folder_rows,
+    json_rows,
+    parquet_rows,
+    text_rows,
+)
 
 __all__ = ["Scan", "Source", "open_source"]
 
-Row: TypeAlias = "tuple[str, dict[str, Any] | SourceError]"
-Opened: TypeAlias = Callable[[], AbstractContextManager[IO[bytes]]]
-
 KINDS = (".jsonl", ".ndjson", ".csv", ".parquet", ".txt", ".md")
-# A number as people write it, and no code: no leading zeros, no more digits than a float keeps.
-_NUMBER = re.compile(r"-?(0|[1-9]\d{0,14})(\.\d{1,15})?")
-_MAX_CELL = 2**31 - 1
 
 
 @dataclass
@@ -47,11 +48,13 @@ class Scan:
 
     Attributes:
         duplicates: rows whose id comes again later; the last one counts.
+        repeated: those among them that have no id of their own, and are repeated word for word.
         bad: what is wrong with each row that cannot be read, with its place.
         last: the number of the last row of each id.
     """
 
     duplicates: int = 0
+    repeated: int = 0
     bad: list[str] = field(default_factory=list)
     last: dict[str, int] = field(default_factory=dict)
 
@@ -79,7 +82,9 @@ class Source:
         scan = Scan()
         for number, found in enumerate(self._read()):
             if isinstance(found, Document):
-                scan.duplicates += found.id in scan.last
+                if found.id in scan.last:
+                    scan.duplicates += 1
+                    scan.repeated += found.id == content_id(found.text, found.metadata)
                 scan.last[found.id] = number
             elif skip_bad:
                 scan.bad.append(str(found))
@@ -95,8 +100,8 @@ class Source:
 
     def _read(self) -> Iterator[Document | SourceError]:
         for place, row in self.rows():
-            if isinstance(row, SourceError):
-                yield row
+            if isinstance(row, str):
+                yield SourceError(f"{self.name}, {place} {row}")
                 continue
             try:
                 yield self._document(row)
@@ -104,14 +109,6 @@ class Source:
                 yield SourceError(f"{self.name}, {place}: {error}")
 
     def _document(self, row: dict[str, Any]) -> Document:
-        for key, value in row.items():
-            half = lone_surrogate(value) if isinstance(value, str) else None
-            if half is not None and 0xDC80 <= ord(half) <= 0xDCFF:
-                # What `errors="surrogateescape"` makes of a byte that is not UTF-8.
-                raise DocumentError(
-                    f"the field {key!r} is not UTF-8 (byte 0x{ord(half) - 0xDC00:02X}); "
-                    "save the file as UTF-8"
-                )
         if self.text_field not in row:
             raise DocumentError(
                 f"there is no field {self.text_field!r} (there are {_listed(row)}); "
@@ -142,47 +139,59 @@ def open_source(path: str, *, text_field: str = "text", id_field: str | None = N
     """
     make = partial(Source, text_field=text_field, id_field=id_field)
     if path == "-":
-        copy = _standard_input()
-        return make("standard input", partial(_lines, copy, "standard input"))
+        return _standard_input(make)
+    if not path:
+        raise SourceError("the source is an empty name; give a file, a folder, or -")
     file = Path(path)
     if file.is_dir():
-        files = sorted(p for p in file.rglob("*") if p.suffix in (".txt", ".md") and p.is_file())
-        if not files:
-            raise SourceError(f"{path} has no .txt or .md file in it; give a folder that has some")
-        return Source(path, partial(_folder, file, files), "text", "id")
-    if not file.is_file():
+        return Source(path, partial(folder_rows, file, _text_files(file)), "text", "id")
+    if not file.exists():
         raise SourceError(f"there is no file or folder {path}; check the name")
+    if not file.is_file():
+        raise SourceError(
+            f"{path} is a pipe or a device, which can be read only once; pipe it into -"
+        )
     kind = file.suffix.lower()
     if kind in (".jsonl", ".ndjson"):
-        return make(path, partial(_json_lines, _opener(file), path))
-    if kind in (".txt", ".md"):
-        return Source(path, partial(_text_lines, _opener(file)), "text", None)
+        return make(path, partial(json_rows, _opener(file)))
+    if kind == ".txt":
+        return Source(path, partial(text_rows, _opener(file)), "text", None)
+    if kind == ".md":
+        return Source(path, partial(folder_rows, file.parent, [file]), "text", "id")
     if kind == ".csv":
-        return make(path, partial(_csv, file, {text_field, id_field or "id"}))
+        return make(path, partial(csv_rows, file, text_field, id_field or "id"))
     if kind == ".parquet":
-        return make(path, _parquet(file))
+        return make(path, parquet_rows(file))
     raise SourceError(
         f"{path} is a {kind or 'nameless'} file; this reads {', '.join(KINDS)}, a folder, or -"
     )
 
 
-def _standard_input() -> IO[bytes]:
+def _opener(file: Path) -> Opened:
+    return lambda: file.open("rb")
+
+
+def _text_files(folder: Path) -> list[Path]:
+    files = (path for path in folder.rglob("*") if path.suffix.lower() in (".txt", ".md"))
+    if found := sorted(path for path in files if path.is_file()):
+        return found
+    raise SourceError(f"{folder} has no .txt or .md file in it; give a folder that has some")
+
+
+def _standard_input(make: Callable[[str, Callable[[], Iterator[Row]]], Source]) -> Source:
     copy = tempfile.TemporaryFile()  # noqa: SIM115  read twice, and gone when the source is.
     while block := sys.stdin.buffer.read(1 << 20):
         copy.write(block)
-    return copy
+    opened: Opened = partial(_rewound, copy)
+    source = make("standard input", partial(json_rows if _is_json(copy) else text_rows, opened))
+    weakref.finalize(source, copy.close)
+    return source
 
 
-def _lines(copy: IO[bytes], name: str) -> Iterator[Row]:
-    copy.seek(0)
-    start = copy.read(256).lstrip()
-    if start.startswith(b"{"):
-        return _json_lines(partial(_rewound, copy), name)
-    return _text_lines(partial(_rewound, copy))
-
-
-def _opener(file: Path) -> Opened:
-    return lambda: file.open("rb")
+def _is_json(file: IO[bytes]) -> bool:
+    file.seek(0)
+    starts = (line.removeprefix(BOM_UTF8).lstrip() for line in file)
+    return next(filter(None, starts), b"").startswith(b"{")
 
 
 @contextmanager
@@ -190,111 +199,6 @@ def _rewound(file: IO[bytes]) -> Iterator[IO[bytes]]:
     """Lend a file from its beginning, and leave it open, for it is read again."""
     file.seek(0)
     yield file
-
-
-def _json_lines(opened: Opened, name: str) -> Iterator[Row]:
-    with opened() as file:
-        for number, line in enumerate(file, 1):
-            place = f"line {number}"
-            text = _decoded(line, number)
-            if not text.strip():
-                continue
-            try:
-                row = json.loads(text)
-            except (ValueError, RecursionError) as error:
-                yield place, SourceError(f"{name}, {place} is not JSON: {error}")
-                continue
-            if isinstance(row, dict):
-                yield place, row
-            else:
-                kind = type(row).__name__
-                yield place, SourceError(f"{name}, {place} is a {kind}; it must be an object")
-
-
-def _text_lines(opened: Opened) -> Iterator[Row]:
-    with opened() as file:
-        for number, line in enumerate(file, 1):
-            text = _decoded(line, number).strip()
-            if text:
-                yield f"line {number}", {"text": text}
-
-
-def _decoded(line: bytes, number: int) -> str:
-    return line.decode("utf-8-sig" if number == 1 else "utf-8", errors="surrogateescape")
-
-
-def _folder(folder: Path, files: list[Path]) -> Iterator[Row]:
-    for file in files:
-        name = file.relative_to(folder).as_posix()
-        text = file.read_bytes().decode("utf-8-sig", errors="surrogateescape")
-        yield name, {"id": name, "text": text}
-
-
-def _csv(file: Path, kept: set[str]) -> Iterator[Row]:
-    csv.field_size_limit(_MAX_CELL)
-    with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as lines:
-        reader = csv.reader(lines, strict=True)
-        header: list[str] | None = None
-        while True:
-            try:
-                cells = next(reader)
-            except StopIteration:
-                return
-            except csv.Error as error:
-                yield (
-                    f"line {reader.line_num}",
-                    SourceError(f"{file}, line {reader.line_num} is not CSV: {error}"),
-                )
-                continue
-            place = f"line {reader.line_num}"
-            if not cells:
-                continue
-            if header is None:
-                header = cells
-                if len(set(header)) < len(header):
-                    raise SourceError(f"{file}, {place}: a column is named twice in the header")
-            elif len(cells) != len(header):
-                yield (
-                    place,
-                    SourceError(
-                        f"{file}, {place} has {len(cells)} cells and the header {len(header)}; "
-                        "quote cells that hold commas"
-                    ),
-                )
-            else:
-                named = zip(header, cells, strict=True)
-                yield place, {name: c if name in kept else _cell(c) for name, c in named}
-
-
-def _cell(cell: str) -> str | int | float:
-    if not _NUMBER.fullmatch(cell):
-        return cell
-    return float(cell) if "." in cell else int(cell)
-
-
-def _parquet(file: Path) -> Callable[[], Iterator[Row]]:
-    try:
-        from pyarrow import ArrowException, parquet
-    except ImportError as error:
-        raise MissingExtraError("reading Parquet files", "parquet") from error
-
-    def rows() -> Iterator[Row]:
-        number = 0
-        try:
-            for batch in parquet.ParquetFile(file).iter_batches(batch_size=1024):
-                for row in batch.to_pylist():
-                    number += 1
-                    yield f"row {number}", {key: _plain(value) for key, value in row.items()}
-        except (ArrowException, OSError) as error:
-            raise SourceError(f"{file} cannot be read as Parquet: {error}") from error
-
-    return rows
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, (date, time)):
-        return value.isoformat()
-    return float(value) if isinstance(value, Decimal) else value
 
 
 def _listed(row: dict[str, Any]) -> str:

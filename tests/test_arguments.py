@@ -51,7 +51,7 @@ def test_views_are_read_from_a_file(tmp_path: Path, name: str, content: str) -> 
         (["feeling=  "], "a question must hold some text"),
         (["=How?"], "a view is named ''"),
         (["a/b=How?"], "a view is named 'a/b'"),
-        (["-v=How?"], "begins with a letter or digit"),
+        (["-v=How?"], "begins with a letter"),
         ([f"{'n' * 65}=How?"], "1 to 64 letters"),
         (["general=How?"], "'general' takes no question"),
         (["a=How?", "a=Why?"], "'a' is given twice"),
@@ -190,6 +190,15 @@ def test_a_condition_finds_what_it_says(
 
 def test_a_dot_goes_into_a_nested_object() -> None:
     assert parse_condition("k.n>=7") == Where.range("k.n", gte=7)
+
+
+def test_a_key_in_double_quotes_may_hold_any_sign() -> None:
+    assert parse_condition('"k=n.m" >= 7') == Where.range('"k=n.m"', gte=7)
+
+
+def test_every_digit_of_a_whole_number_counts() -> None:
+    exact = Where.equals("k", 2**53 + 1)
+    assert parse_condition(f"k={2**53 + 1}").parts == (Where.equals("k", str(2**53 + 1)), exact)
 
 
 VALUE = st.text(st.characters(exclude_categories=["Cs"])).filter(

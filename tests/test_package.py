@@ -40,6 +40,7 @@ ORDER = [
     "collection.search",
     "collection.collection",
     "collection",
+    "readers",
     "sources",
     "demo",
     "bench",
