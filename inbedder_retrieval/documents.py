@@ -57,7 +57,12 @@ class Document(BaseModel):
             raise DocumentError(
                 f"a document's text is {type(text).__name__} {_short(text)}; it must be a string"
             )
+        check_json(text, "a document's text")
         metadata = {} if metadata is None else metadata
+        if not isinstance(metadata, dict):
+            raise DocumentError(
+                f"metadata is {type(metadata).__name__} {_short(metadata)}; it must be a dict"
+            )
         check_json(metadata, "metadata")
         super().__init__(
             text=text,
@@ -101,10 +106,12 @@ def check_id(value: object) -> str:
             f"a document's id is {type(value).__name__} {_short(value)}; "
             "it must be text, an integer or a UUID"
         )
+    if isinstance(value, int):
+        check_json(value, "a document's id")
     text = str(value)
     if not text.strip():
         raise DocumentError("a document's id is empty; give it some text, or leave the id out")
-    check_json(text, "id")
+    check_json(text, "a document's id")
     return text
 
 
@@ -138,7 +145,7 @@ def check_json(value: object, path: str, depth: int = 0) -> None:
             )
     elif isinstance(value, int):
         if abs(value) > MAX_INTEGER:
-            raise DocumentError(f"{path} is {value}, beyond 64 bits; store it as text")
+            raise DocumentError(f"{path} is an integer beyond 64 bits; store it as text")
     elif isinstance(value, float):
         if not math.isfinite(value):
             raise DocumentError(f"{path} is {value}; use a finite number, or None")
@@ -161,5 +168,8 @@ def check_json(value: object, path: str, depth: int = 0) -> None:
 
 
 def _short(value: object) -> str:
-    shown = repr(value)
+    try:
+        shown = repr(value)
+    except ValueError:  # An integer of more digits than Python writes.
+        shown = "of too many digits"
     return shown if len(shown) <= 60 else shown[:57] + "..."

@@ -20,7 +20,7 @@ from inbedder_retrieval.checkpoint import DEFAULT_MODEL, find_checkpoint
 from inbedder_retrieval.documents import AnswerWord
 from inbedder_retrieval.errors import InputError, TextError
 from inbedder_retrieval.explain import WordHead
-from inbedder_retrieval.packing import PackedBatch, Packer
+from inbedder_retrieval.packing import PackedBatch, Packer, check_several
 from inbedder_retrieval.prompting import Prompter
 from inbedder_retrieval.recipe import Recipe
 from inbedder_retrieval.views import GENERAL, View, Views, ViewsLike
@@ -171,8 +171,6 @@ class Embedder:
                 `on_long="error"`.
             ViewError: the views are unusable, or a question is too long for the model.
         """
-        if isinstance(texts, str):
-            raise TextError("one string was given for the texts; give a list of strings")
         views = Views.of(views)
         done = 0
         truncated: list[int] = []
@@ -214,6 +212,7 @@ class Embedder:
             )
         if on_long not in ("cut", "error"):
             raise InputError(f"on_long is {on_long!r}; choose 'cut' or 'error'")
+        check_several(texts)
         views = Views.of(views)
         self._check(views)
         stream = iter(texts)
@@ -256,7 +255,8 @@ class Embedder:
             raise InputError("the general view asks nothing, so it has no answer; give a question")
         views = Views([view])
         self._check(views)
-        batch = _strings(texts)
+        check_several(texts)
+        batch = list(texts)
         if self.recipe.model in ("causal", "seq2seq"):
             prompts = self._prompts.prompts(batch, views)
             new_tokens = self.recipe.new_tokens if max_new_tokens is None else max_new_tokens
@@ -367,9 +367,3 @@ class Embedder:
     @cached_property
     def _word_head(self) -> WordHead:
         return WordHead(self._checkpoint)
-
-
-def _strings(texts: Iterable[str]) -> list[str]:
-    if isinstance(texts, str):
-        raise TextError("one string was given for the texts; give a list of strings")
-    return list(texts)

@@ -120,8 +120,13 @@ class WordHead:
         return found
 
     def _checked(self, vectors: ArrayLike) -> Array:
-        found = np.asarray(vectors, dtype=np.float32)
         dimension = self._checkpoint.dimension
+        try:
+            found = np.asarray(vectors, dtype=np.float32)
+        except (TypeError, ValueError) as error:
+            raise InputError(
+                f"vectors to explain are no array; wanted (N, {dimension}) of finite numbers"
+            ) from error
         if found.ndim != 2 or found.shape[1] != dimension or not np.isfinite(found).all():
             raise InputError(
                 f"vectors to explain have the shape {found.shape}; "
@@ -176,7 +181,7 @@ class WordHead:
             if (piece := self._tokenizer.id_to_token(int(number))) is not None
         }
         compounds = [
-            (float(sum(pieces[part][0] for part in parts)), word, parts)
+            (float(sum(pieces[part][0] for part in set(parts))), word, parts)
             for first in pieces
             for word, parts in self._compounds.get(first, ())
             if _alike([float(pieces[part][1]) if part in pieces else 0.0 for part in parts])
@@ -184,7 +189,7 @@ class WordHead:
         words: dict[str, NDArray[np.float64]] = {}
         for _, word, parts in sorted(compounds, reverse=True):
             if all(part in pieces for part in parts):
-                words[word] = sum((pieces[part] for part in parts), np.zeros(2))
+                words[word] = sum((pieces[part] for part in set(parts)), np.zeros(2))
                 for part in set(parts):
                     del pieces[part]
         for piece, value in pieces.items():

@@ -3,8 +3,10 @@
 The graph takes the four arrays of a packed batch and returns the views' vectors (B, V, H) and
 the bare states they came from; mask, pooling and head are inside. Attention is exported as ONNX
 Runtime's own fused operator (com.microsoft MultiHeadAttention), so that no pattern matching has
-to find it again. The file holds int8 weights: dynamic quantisation, per channel, embeddings
-included, without the head, which is a thousandth of the work and the last to see an error.
+to find it again. The file is int8: weights per channel, embeddings included, and activations by
+scales that are measured once, on the texts given. So a vector does not depend on the batch it is
+computed in, as it does when scales are taken from each batch. The head stays float32: it is a
+thousandth of the work and the last to see an error.
 
 Two gates refuse the file: float32 vectors that differ from torch's, and int8 vectors that point
 elsewhere than float32's. Nothing is written when one fails.
@@ -32,20 +34,26 @@ from inbedder_retrieval.checkpoint import (
     find_checkpoint,
     weights_digest,
 )
-from inbedder_retrieval.errors import ExportError, MissingExtraError
-from inbedder_retrieval.packing import PackedBatch, Packer
+from inbedder_retrieval.errors import ExportError, InputError, MissingExtraError
+from inbedder_retrieval.packing import PackedBatch, Packer, check_several
 from inbedder_retrieval.views import Views
 
 try:
     import onnx
     import torch
-    from onnxruntime.quantization import QuantType, quantize_dynamic
+    from onnxruntime.quantization import (
+        CalibrationDataReader,
+        QuantFormat,
+        QuantType,
+        quantize_dynamic,
+        quantize_static,
+    )
     from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, sdpa_mask
     from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 except ImportError as error:
     raise MissingExtraError("export", "export") from error
 
-from inbedder_retrieval.backends.onnx import FINGERPRINT_KEY, OnnxBackend
+from inbedder_retrieval.backends.onnx import FINGERPRINT_KEY, OnnxBackend, feeds_of
 from inbedder_retrieval.backends.torch import PackedModel, TorchBackend, load_packed_model
 
 __all__ = ["MAX_DIFFERENCE", "MIN_MEAN_COSINE", "ExportReport", "export_onnx"]
@@ -54,7 +62,7 @@ MAX_DIFFERENCE = 1e-4
 MIN_MEAN_COSINE = 0.98
 ATTENTION = "inbedder_onnx"
 OPSET = 20
-TOKEN_BUDGET = 4096
+TOKEN_BUDGET = 1024
 
 
 @dataclass(frozen=True)
@@ -64,7 +72,8 @@ class ExportReport:
     Attributes:
         difference: the largest difference of a unit vector's component, float32 against torch.
         mean_cosine, min_cosine: int8 against float32.
-        answer_norm: the mean length of a question's vector, now in the recipe.
+        answer_norm: the mean length of a question's vector, now in the recipe; as it was where
+            no view asks a question.
         bytes: the size of the file.
     """
 
@@ -72,7 +81,7 @@ class ExportReport:
     difference: float
     mean_cosine: float
     min_cosine: float
-    answer_norm: float
+    answer_norm: float | None
     bytes: int
 
 
@@ -80,13 +89,18 @@ def export_onnx(folder: str | Path, texts: Sequence[str], views: Views) -> Expor
     """Write `model.onnx` into a checkpoint's folder, and what was measured into its recipe.
 
     Args:
-        texts, views: what the gates compare on. Use real texts; `demo_documents()` will do.
+        texts, views: what the activations are scaled by and the gates compare on. Use some
+            hundred real texts; `demo_documents()` will do.
 
     Raises:
+        InputError: no text was given.
         ExportError: a gate was not passed; the folder is unchanged.
         CheckpointError: the folder holds no checkpoint this package can run.
         MissingExtraError: torch, transformers or onnx is not installed.
     """
+    check_several(texts)
+    if not texts:
+        raise InputError("there are no texts to compare on; give a list of some real ones")
     checkpoint = find_checkpoint(folder)
     if checkpoint.recipe.attention != "prefix":
         raise ExportError(
@@ -110,7 +124,7 @@ def export_onnx(folder: str | Path, texts: Sequence[str], views: Views) -> Expor
                 f"the float32 graph differs from torch by {difference:.2g}, more than "
                 f"{MAX_DIFFERENCE:g}; nothing was written. The exporter and this model do not fit"
             )
-        _quantize(exact / ONNX_FILE, small / ONNX_FILE)
+        _quantize(exact / ONNX_FILE, small / ONNX_FILE, batches)
         quantized, _ = _unit_vectors(OnnxBackend(replace(checkpoint, folder=small)), batches)
         cosines = (quantized * plain).sum(axis=-1)
         mean_cosine, min_cosine = float(cosines.mean()), float(cosines.min())
@@ -123,7 +137,9 @@ def export_onnx(folder: str | Path, texts: Sequence[str], views: Views) -> Expor
         os.replace(small / ONNX_FILE, path)
 
     asked = [number for number, view in enumerate(views) if view.instruction is not None]
-    answer_norm = round(float(norms[:, asked].mean()), 3) if asked else 1.0
+    answer_norm = checkpoint.recipe.answer_norm
+    if asked:
+        answer_norm = round(float(norms[:, asked].mean()), 3)
     measured = {"answer_norm": answer_norm, "weights": weights_digest(checkpoint.folder)}
     checkpoint.recipe.model_copy(update=measured).save(checkpoint.folder)
     size = path.stat().st_size
@@ -202,19 +218,41 @@ def _write_graph(checkpoint: Checkpoint, path: Path) -> None:
     onnx.save(graph, path)
 
 
-def _quantize(source: Path, target: Path) -> None:
+def _quantize(source: Path, target: Path, batches: list[PackedBatch]) -> None:
+    """Write the graph with int8 weights, and int8 activations scaled by what `batches` showed."""
     graph = onnx.load(source).graph
     constants = {initializer.name for initializer in graph.initializer}
-    products = [n.name for n in graph.node if n.op_type == "MatMul" and n.input[1] in constants]
+    products = [node for node in graph.node if node.op_type == "MatMul"]
+    weighted = [node.name for node in products if node.input[1] in constants]
+    pooling = [node.name for node in products if node.input[1] not in constants]
+    embeddings = target.with_name("embeddings.onnx")
     with _quiet():
         quantize_dynamic(
-            source,
-            target,
-            op_types_to_quantize=["MatMul", "Gather"],
-            per_channel=True,
-            weight_type=QuantType.QInt8,
-            nodes_to_exclude=products[-1:],
+            source, embeddings, op_types_to_quantize=["Gather"], weight_type=QuantType.QInt8
         )
+        quantize_static(
+            embeddings,
+            target,
+            _Calibration(batches),
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=["MatMul"],
+            per_channel=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            nodes_to_exclude=[*pooling, weighted[-1]],
+            extra_options={"OpTypesToExcludeOutputQuantization": ["MatMul"]},
+        )
+    embeddings.unlink()
+
+
+class _Calibration(CalibrationDataReader):  # type: ignore[misc]
+    """Feeds packed batches to onnxruntime's calibration."""
+
+    def __init__(self, batches: list[PackedBatch]) -> None:
+        self._feeds = iter(feeds_of(batch) for batch in batches)
+
+    def get_next(self) -> dict[str, NDArray[Any]] | None:
+        return next(self._feeds, None)
 
 
 @contextmanager

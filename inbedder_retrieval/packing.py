@@ -16,7 +16,7 @@ may contain `[MASK]`. Truncation cuts texts only, never a question or its slots.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,7 +28,14 @@ from inbedder_retrieval.errors import CheckpointError, TextError, ViewError
 from inbedder_retrieval.recipe import Recipe
 from inbedder_retrieval.views import View, Views
 
-__all__ = ["PackedBatch", "Packer", "QuestionBlock", "TokenizedTexts", "may_attend"]
+__all__ = [
+    "PackedBatch",
+    "Packer",
+    "QuestionBlock",
+    "TokenizedTexts",
+    "check_several",
+    "may_attend",
+]
 
 # The tokenizer keeps every piece of a text as a string: this bounds what it holds at a time.
 TOKENIZER_CHARACTERS = 4_000_000
@@ -95,6 +102,12 @@ def may_attend(segment_ids: NDArray[np.int64]) -> NDArray[np.bool_]:
     query, key = segment_ids[:, :, None], segment_ids[:, None, :]
     allowed: NDArray[np.bool_] = (key >= 0) & ((key == 0) | (key == query))
     return allowed
+
+
+def check_several(texts: Iterable[str]) -> None:
+    """Raise TextError where one string was given for many: its letters are not texts."""
+    if isinstance(texts, (str, bytes)):
+        raise TextError("one string was given for the texts; give a list of strings")
 
 
 class Packer:

@@ -109,6 +109,10 @@ class Recipe(BaseModel):
             _one(self.question_template, "{question}", "question_template")
             if self.answer_token not in self.question_template:
                 raise ValueError("question_template must hold the answer_token")
+            if len(self.text_template) < 2:
+                raise ValueError("text_template must hold a token, for texts without any piece")
+            if self.max_text_tokens >= self.max_positions:
+                raise ValueError("max_text_tokens must leave positions for a question")
         elif "{prompt}" in self.row_template:
             _one(self.row_template, "{prompt}", "row_template")
             if self.prompt.count("{text}") != 1 or self.prompt.count("{question}") != 1:
@@ -151,6 +155,8 @@ class Recipe(BaseModel):
                 f"{folder} has no {RECIPE_FILE}; a checkpoint needs one that says how it is "
                 "prompted and pooled (see inbedder_retrieval.Recipe)"
             ) from None
+        except OSError as error:
+            raise CheckpointError(f"{path} cannot be read: {error}") from error
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"]) or "the file"

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from inbedder_retrieval.documents import AnswerWord, lone_surrogate
 from inbedder_retrieval.embedder import Embeddings, OnLong
 from inbedder_retrieval.errors import TextError
+from inbedder_retrieval.packing import check_several
 from inbedder_retrieval.views import Views, ViewsLike
 
 __all__ = ["FakeEmbedder"]
@@ -51,6 +52,7 @@ class FakeEmbedder:
         self, texts: Iterable[str], views: ViewsLike, *, on_long: OnLong = "cut"
     ) -> Embeddings:
         """Embed texts under views; no text is ever too long."""
+        check_several(texts)
         views = Views.of(views)
         texts = list(texts)
         for index, text in enumerate(texts):

@@ -7,8 +7,8 @@ where it is packed.
 from __future__ import annotations
 
 import json
-import re
 import sys
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,15 @@ else:
 __all__ = ["GENERAL", "View", "Views"]
 
 MAX_NAME = 64
-_NAME = re.compile(rf"\w[\w .-]{{0,{MAX_NAME - 1}}}")
+
+
+def _is_name(name: object) -> bool:
+    if not isinstance(name, str) or not 1 <= len(name) <= MAX_NAME or name[-1] == " ":
+        return False
+    # Marks are what many scripts write vowels with; they follow the letter they belong to.
+    kinds = [unicodedata.category(character)[0] for character in name]
+    inner = all(k in "LMN" or c in "_-. " for c, k in zip(name, kinds, strict=True))
+    return inner and (kinds[0] in "LN" or name[0] == "_")
 
 
 @dataclass(frozen=True)
@@ -45,10 +53,10 @@ class View:
     instruction: str | None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not _NAME.fullmatch(self.name) or self.name[-1] == " ":
+        if not _is_name(self.name):
             raise ViewError(
                 f"a view is named {self.name!r}; a name is 1 to {MAX_NAME} letters, digits, "
-                "'_', '-', '.' or inner spaces, and begins with a letter or digit"
+                "'_', '-', '.' or inner spaces, and begins with a letter, a digit or '_'"
             )
         if self.instruction is None:
             if self.name != "general":
@@ -133,9 +141,9 @@ class Views(Sequence[View]):
         """
         path = Path(path)
         try:
-            text = path.read_text(encoding="utf-8")
-            found = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
-        except (OSError, ValueError) as error:
+            text = path.read_text(encoding="utf-8-sig")
+            found = tomllib.loads(text) if _is_toml(path) else json.loads(text)
+        except (OSError, ValueError, RecursionError) as error:
             raise ViewError(f"the views in {path} cannot be read: {error}") from error
         found = found.get("views") if isinstance(found, dict) else None
         if not isinstance(found, dict):
@@ -152,9 +160,8 @@ class Views(Sequence[View]):
         """
         path = Path(path)
         table = {v.name: True if v.instruction is None else v.instruction for v in self}
-        if path.suffix == ".toml":
-            # A JSON string is a TOML basic string; so is a JSON `true`.
-            lines = [f"{json.dumps(k)} = {json.dumps(v)}" for k, v in table.items()]
+        if _is_toml(path):
+            lines = [f"{_toml(name)} = {_toml(question)}" for name, question in table.items()]
             text = "[views]\n" + "\n".join(lines) + "\n"
         else:
             text = json.dumps({"views": table}, indent=2, ensure_ascii=False) + "\n"
@@ -178,6 +185,9 @@ class Views(Sequence[View]):
             raise KeyError(key)
         return self._views[key]
 
+    def __contains__(self, view: object) -> bool:
+        return view in self._views or view in self.names
+
     def __len__(self) -> int:
         return len(self._views)
 
@@ -192,3 +202,12 @@ class Views(Sequence[View]):
 
     def __repr__(self) -> str:
         return f"Views({list(self._views)!r})"
+
+
+def _is_toml(path: Path) -> bool:
+    return path.suffix.lower() == ".toml"
+
+
+def _toml(value: str | bool) -> str:
+    """Write a TOML string or boolean: JSON's, but for the one character that TOML escapes too."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -147,22 +147,22 @@ def _ids(
     excess = len(ids) - recipe.max_tokens
     if excess <= 0:
         return ids
-    special = len(tokenizer("")["input_ids"]) - len(ARCHITECTURES_AFTER(tokenizer))
+    special = len(tokenizer("")["input_ids"]) - len(_closing(tokenizer))
     begin = special + len(tokenizer(start, add_special_tokens=False)["input_ids"])
     if recipe.cut == "start":
         return ids[:begin] + ids[begin + excess :]
     tail = tokenizer(end + masks, add_special_tokens=False)["input_ids"]
-    stop = len(ids) - len(tail) - len(ARCHITECTURES_AFTER(tokenizer))
+    stop = len(ids) - len(tail) - len(_closing(tokenizer))
     return ids[: stop - excess] + ids[stop:]
 
 
-def ARCHITECTURES_AFTER(tokenizer: PreTrainedTokenizerFast) -> list[int]:  # noqa: N802
+def _closing(tokenizer: PreTrainedTokenizerFast) -> list[int]:
     whole: list[int] = tokenizer("a")["input_ids"]
     place = whole.index(tokenizer("a", add_special_tokens=False)["input_ids"][0])
     return whole[place + 1 :]
 
 
-def _masked(model: Any, recipe: Recipe, ids: list[int], layer: int) -> torch.Tensor:
+def _masked(model: Any, recipe: Recipe, ids: list[int], layer: int) -> Any:
     output = model(torch.tensor([ids]), output_hidden_states=True)
     states = output.hidden_states[layer][0]
     if recipe.pooling == "avg_ppt":
@@ -183,8 +183,8 @@ def _masked(model: Any, recipe: Recipe, ids: list[int], layer: int) -> torch.Ten
 
 def _causal(
     model: Any, tokenizer: PreTrainedTokenizerFast, recipe: Recipe, ids: list[int], layer: int
-) -> torch.Tensor:
-    new = []
+) -> Any:
+    new: list[int] = []
     for _ in range(
         recipe.new_tokens if recipe.pooling in ("avg_gen", "last_gen", "avg_all") else 0
     ):
@@ -211,7 +211,7 @@ def _causal(
 
 def _t5(
     model: Any, tokenizer: PreTrainedTokenizerFast, recipe: Recipe, ids: list[int], layer: int
-) -> torch.Tensor:
+) -> Any:
     inputs = torch.tensor([ids])
     if recipe.pooling == "avg_ppt":
         return model.encoder(inputs, output_hidden_states=True).hidden_states[layer][0]

@@ -71,7 +71,7 @@ def _vector(
     if question is None:
         states = model.bert(torch.tensor([ids])).last_hidden_state[0]
         return np.asarray(states.mean(dim=0))
-    ids += [*pieces(tokenizer, question), sep, mask]
+    ids += [*pieces(tokenizer, question), sep, *[mask] * slots]
     total = len(ids)
     hidden = torch.finfo(torch.float32).min
     attention = torch.zeros(1, 1, total, total)
@@ -82,8 +82,8 @@ def _vector(
         position_ids=torch.arange(total)[None],
         token_type_ids=torch.tensor([[0] * length + [1] * (total - length)]),
     ).last_hidden_state[0]
-    answer = states[-slots:].mean(dim=0)
-    return np.asarray(model.cls.predictions.transform(answer) if head else answer)
+    answers = states[-slots:]
+    return np.asarray((model.cls.predictions.transform(answers) if head else answers).mean(dim=0))
 
 
 def unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -14,8 +14,6 @@ from numpy.typing import NDArray
 from inbedder_retrieval import (
     GENERAL,
     CheckpointError,
-    InbedderError,
-    Recipe,
     TextError,
     View,
     ViewError,
@@ -121,14 +119,18 @@ def test_a_budget_is_used_up_before_a_new_batch_begins(packer: Packer) -> None:
     assert [batch.input_ids.shape for batch in batches] == [(3, 7), (3, 7), (1, 7)]
 
 
-def test_several_answer_slots_share_the_weight(tiny_checkpoint: Checkpoint) -> None:
-    recipe = tiny_checkpoint.recipe.model_copy(update={"answer_tokens": 2})
+def test_every_answer_slot_has_a_vector_of_its_own(tiny_checkpoint: Checkpoint) -> None:
+    recipe = tiny_checkpoint.recipe.model_copy(
+        update={"question_template": ("[MASK]", "{question}", "[SEP]", "[MASK]")}
+    )
     packer = Packer(tiny_checkpoint.tokenizer(), recipe)
     [batch] = pack(packer, ["a"], Views([View("a", "how?"), View("b", "what?")]), budget=100)
-    assert batch.pool_weights[0].tolist() == [
-        [0, 0, 0, 0, 0, 0.5, 0.5, 0, 0, 0, 0],
-        [0, 0, 0, 0, 0, 0, 0, 0, 0, 0.5, 0.5],
-    ]
+    assert batch.views.tolist() == [[0, 0, 1, 1]]
+    mask = tiny_checkpoint.tokenizer().token_to_id("[MASK]")
+    where = batch.pool_weights[0].argmax(axis=1)
+    assert (batch.pool_weights[0].sum(axis=1) == 1).all()
+    assert where.tolist() == np.flatnonzero(batch.input_ids[0] == mask).tolist()
+    assert batch.segment_ids[0][where].tolist() == [1, 1, 2, 2]
 
 
 def test_positions_count_from_the_recipes_first(
@@ -140,16 +142,6 @@ def test_positions_count_from_the_recipes_first(
     [there] = pack(packer, ["a", "b c"], VIEWS, budget=100)
     real = there.segment_ids >= 0
     assert (here.position_ids[real] == there.position_ids[real] + 2).all()
-
-
-def test_answer_slots_never_reach_into_another_question(
-    tiny_checkpoint: Checkpoint, tmp_path: Path
-) -> None:
-    tiny_checkpoint.recipe.model_copy(update={"answer_tokens": 6}).save(tmp_path)
-    with pytest.raises(InbedderError, match="answer"):
-        Packer(tiny_checkpoint.tokenizer(), Recipe.load(tmp_path)).questions(
-            Views([View("a", "?"), View("b", "?")])
-        )
 
 
 def test_a_text_of_special_tokens_moves_no_answer_slot(packer: Packer) -> None:

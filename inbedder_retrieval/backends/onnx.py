@@ -5,7 +5,7 @@ Mask, pooling and head are inside the graph (see `export.py`); this module only 
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import onnxruntime
@@ -15,7 +15,7 @@ from inbedder_retrieval.checkpoint import ONNX_FILE, Checkpoint
 from inbedder_retrieval.errors import CheckpointError, InputError
 from inbedder_retrieval.packing import PackedBatch
 
-__all__ = ["OnnxBackend"]
+__all__ = ["OnnxBackend", "feeds_of"]
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 FINGERPRINT_KEY = "inbedder.fingerprint"
@@ -59,10 +59,14 @@ class OnnxBackend:
 
     def run(self, batch: PackedBatch) -> NDArray[np.float32]:
         """Return the vectors (B, V, H) of a batch, with the recipe's head, not yet unit length."""
-        feeds = {
-            "input_ids": batch.input_ids,
-            "position_ids": batch.position_ids,
-            "segment_ids": batch.segment_ids,
-            "pool_weights": batch.pool_weights,
-        }
-        return cast("NDArray[np.float32]", self._session.run(["vectors"], feeds)[0])
+        return cast("NDArray[np.float32]", self._session.run(["vectors"], feeds_of(batch))[0])
+
+
+def feeds_of(batch: PackedBatch) -> dict[str, NDArray[Any]]:
+    """Return a batch as the graph's inputs."""
+    return {
+        "input_ids": batch.input_ids,
+        "position_ids": batch.position_ids,
+        "segment_ids": batch.segment_ids,
+        "pool_weights": batch.pool_weights,
+    }

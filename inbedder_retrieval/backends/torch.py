@@ -143,6 +143,7 @@ def load_packed_model(checkpoint: Checkpoint, *, attention: str = "sdpa") -> Pac
             f"{folder} lacks {len(missing)} tensors of {type(model).__name__} ({missing[0]}, ...); "
             "they would be made up at random. Use the whole checkpoint"
         )
+    _check_window(model.config, recipe)
     first = _first_position(model)
     if recipe.attention == "prefix" and first != recipe.first_position:
         raise CheckpointError(
@@ -303,6 +304,23 @@ def _mlm_transform(model: torch.nn.Module) -> Callable[[torch.Tensor], torch.Ten
         f"{type(model).__name__} has no language-model head where this package looks for one "
         "(cls.predictions, lm_head, head); use a recipe with head 'none'"
     )
+
+
+def _check_window(config: Any, recipe: Recipe) -> None:
+    """Raise CheckpointError where packing would open a window that the model closes.
+
+    A mask of one's own replaces the sliding window of a layer, so rows must be shorter than it.
+    """
+    windows = [getattr(config, "local_attention", None)]
+    if getattr(config, "use_sliding_window", True):
+        windows.append(getattr(config, "sliding_window", None))
+    longest = recipe.max_positions if recipe.attention == "prefix" else recipe.max_tokens
+    for window in windows:
+        if window is not None and recipe.attention != "joint" and longest > int(window):
+            raise CheckpointError(
+                f"{config.model_type} looks {window} tokens far and the recipe of {recipe.name} "
+                f"packs rows for {longest}; use attention 'joint', or shorter rows"
+            )
 
 
 def _first_position(model: torch.nn.Module) -> int:

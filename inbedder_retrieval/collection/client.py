@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -25,6 +26,7 @@ from qdrant_client.http.exceptions import (
 )
 
 from inbedder_retrieval.collection.engine import (
+    LOCAL_COLLECTION,
     MEMORY,
     SERVER,
     FoundPoint,
@@ -43,7 +45,6 @@ from inbedder_retrieval.errors import (
 
 __all__ = ["ClientEngine"]
 
-DEFAULT_COLLECTION = "inbedder"
 # A server takes 32 MiB in one request unless it is told otherwise; a number is about so long.
 REQUEST_BYTES, NUMBER_BYTES = 16 << 20, 22
 DIALECT = Dialect(models, models.Range)
@@ -69,6 +70,7 @@ class ClientEngine:
         cls, location: str | Path, vectors: Mapping[str, int], registry: Mapping[str, Any]
     ) -> ClientEngine:
         """Create the collection with its registry in one call."""
+        new = isinstance(location, Path) and not location.exists()
         engine = cls._connect(location)
         try:
             with engine._translated("create a collection"):
@@ -87,6 +89,8 @@ class ClientEngine:
                 )
         except BaseException:
             engine.close()
+            if new:
+                shutil.rmtree(location)
             raise
         return engine
 
@@ -109,26 +113,33 @@ class ClientEngine:
     def _connect(cls, location: str | Path) -> ClientEngine:
         if isinstance(location, Path):
             with _local_errors(location):
-                return cls(QdrantClient(path=str(location)), DEFAULT_COLLECTION, str(location))
+                return cls(QdrantClient(path=str(location)), LOCAL_COLLECTION, str(location))
         if location == MEMORY:
-            return cls(QdrantClient(MEMORY), DEFAULT_COLLECTION, MEMORY)
-        parts = urlsplit(location)
+            return cls(QdrantClient(MEMORY), LOCAL_COLLECTION, MEMORY)
+        wrong = InputError(f"{location!r} is no server address; write http://host:6333/collection")
         try:
+            parts = urlsplit(location)
             port = parts.port
-        except ValueError:
-            port = -1
-        collection = parts.path.strip("/") or DEFAULT_COLLECTION
-        if not parts.hostname or port == -1 or "/" in collection:
+        except ValueError as error:
+            raise wrong from error
+        collection = parts.path.strip("/") or LOCAL_COLLECTION
+        if "@" in parts.netloc:
             raise InputError(
-                f"{location!r} is no server address; write http://host:6333/collection"
+                f"the address of {parts.hostname} holds a user or password; leave them out, and "
+                "set QDRANT_API_KEY to the server's key"
             )
-        client = QdrantClient(
-            url=f"{parts.scheme}://{parts.netloc}",
-            port=port or (443 if parts.scheme == "https" else 6333),
-            api_key=os.environ.get("QDRANT_API_KEY"),
-            # The check would warn on a server that does not answer; the first call says so anyway.
-            check_compatibility=False,
-        )
+        if not parts.hostname or "/" in collection:
+            raise wrong
+        try:
+            client = QdrantClient(
+                url=f"{parts.scheme}://{parts.netloc}",
+                port=port or (443 if parts.scheme == "https" else 6333),
+                api_key=os.environ.get("QDRANT_API_KEY"),
+                # The check would warn on a server that does not answer; the first call says so.
+                check_compatibility=False,
+            )
+        except ValueError as error:
+            raise wrong from error
         return cls(client, collection, location)
 
     @property
@@ -297,9 +308,11 @@ class ClientEngine:
                 else ""
             )
             raise EngineError(f"could not {action}; Qdrant says: {error}{hint}") from error
-        except (ApiException, RuntimeError, ValueError, KeyError) as error:
-            # Local mode raises built-in exceptions where a server answers with a status.
-            raise EngineError(f"could not {action}; Qdrant says: {error}") from error
+        except (ApiException, RuntimeError, ValueError, KeyError, AssertionError) as error:
+            # Local mode raises built-in exceptions where a server answers with a status; the
+            # client itself does where an answer is not one of Qdrant's.
+            where = f" at {self._where}" if self._server else ""
+            raise EngineError(f"could not {action}{where}; Qdrant says: {error}") from error
 
 
 @contextmanager

@@ -16,11 +16,13 @@ from inbedder_retrieval.collection.engine import Engine, create_engine, open_eng
 from inbedder_retrieval.collection.filters import Where, WhereLike, parse_where
 from inbedder_retrieval.collection.index import IndexReport, index_documents
 from inbedder_retrieval.collection.schema import (
+    EXACT,
     ID,
     METADATA,
     TEXT,
     Registry,
     ViewRecord,
+    metadata_of,
     point_id,
 )
 from inbedder_retrieval.collection.search import choose_weights, search_views
@@ -200,9 +202,9 @@ class ViewCollection:
     def get(self, ids: Iterable[object]) -> list[Document]:
         """Return the documents with these ids, in their order; ids not stored are left out."""
         points = [point_id(check_id(one)) for one in _several(ids)]
-        stored = self._engine.retrieve(points, [ID, TEXT, METADATA])
+        stored = self._engine.retrieve(points, [ID, TEXT, METADATA, EXACT])
         return [
-            Document(stored[p][TEXT], id=stored[p][ID], metadata=stored[p][METADATA])
+            Document(stored[p][TEXT], id=stored[p][ID], metadata=metadata_of(stored[p]))
             for p in points
             if p in stored
         ]
@@ -250,8 +252,10 @@ class ViewCollection:
             UnknownView: lists the views there are.
             InputError, TextError: the query, a weight, the limit or the filter is unusable.
         """
-        if not isinstance(limit, int) or not 1 <= limit <= MAX_LIMIT:
+        if not _whole(limit) or not 1 <= limit <= MAX_LIMIT:
             raise InputError(f"the limit is {limit!r}; give a whole number from 1 to {MAX_LIMIT}")
+        if not _whole(explain) or explain < 0:
+            raise InputError(f"explain is {explain!r}; give a number of words, or 0 for none")
         weights = choose_weights(self._registry, view, views)
         where = None if filter is None else parse_where(filter)
         hits = search_views(
@@ -334,6 +338,10 @@ class ViewCollection:
         )
         self._embedder = embedder
         return embedder
+
+
+def _whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _several(ids: Iterable[object]) -> list[object]:

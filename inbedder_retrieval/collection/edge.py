@@ -12,12 +12,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
+from uuid import uuid4
 
 import numpy as np
 import qdrant_edge as edge
@@ -30,7 +30,12 @@ from inbedder_retrieval.collection.engine import (
     candidate_count,
 )
 from inbedder_retrieval.collection.filters import Dialect, FieldKind, Where, compile_where
-from inbedder_retrieval.errors import CollectionError, CollectionLocked, EngineError
+from inbedder_retrieval.errors import (
+    CollectionError,
+    CollectionExists,
+    CollectionLocked,
+    EngineError,
+)
 
 __all__ = ["EdgeEngine"]
 
@@ -62,20 +67,29 @@ class EdgeEngine:
                 for name, width in vectors.items()
             }
         )
+        place = Path(os.path.realpath(folder))
+        existed = place.is_dir()
+        scratch = (place if existed else place.parent) / f".inbedder-{uuid4().hex[:12]}"
         try:
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
-        except OSError as error:
-            raise EngineError(f"no collection can be created at {folder}: {error}") from error
-        try:
-            (scratch / SHARD).mkdir()
+            (scratch / SHARD).mkdir(parents=True)
             with _translated(f"create a collection at {folder}"):
                 edge.EdgeShard.create(str(scratch / SHARD), config).close()
             _write_json(scratch / EDGE_MARK, registry)
-            scratch.chmod(0o755)
-            if folder.is_dir():
-                folder.rmdir()
-            scratch.rename(folder)
+            if existed:
+                # The folder stays: it may be a mount, or where somebody is working. The registry
+                # comes last, since it is what makes the folder a collection.
+                (scratch / SHARD).rename(place / SHARD)
+                (scratch / EDGE_MARK).rename(place / EDGE_MARK)
+                scratch.rmdir()
+            else:
+                scratch.rename(place)
+        except OSError as error:
+            shutil.rmtree(scratch, ignore_errors=True)
+            if (place / SHARD).exists():
+                raise CollectionExists(
+                    f"{folder} was created by somebody else just now; open it"
+                ) from error
+            raise EngineError(f"no collection can be created at {folder}: {error}") from error
         except BaseException:
             shutil.rmtree(scratch, ignore_errors=True)
             raise

@@ -10,6 +10,7 @@ An engine speaks of points and named vectors. It knows nothing of documents, vie
 from __future__ import annotations
 
 import importlib.util
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inbedder_retrieval.collection.filters import FieldKind, Where
-from inbedder_retrieval.errors import CollectionExists, CollectionNotFound, InputError
+from inbedder_retrieval.errors import (
+    CollectionExists,
+    CollectionNotFound,
+    EngineError,
+    InputError,
+)
 
 __all__ = [
     "Engine",
@@ -35,6 +41,8 @@ MEMORY = ":memory:"
 SERVER = ("http://", "https://")
 # The file that marks a folder as a collection of the one engine or the other.
 EDGE_MARK, LOCAL_MARK = "registry.json", "meta.json"
+# The collection's name where the location gives none.
+LOCAL_COLLECTION = "inbedder"
 
 
 @dataclass(frozen=True)
@@ -139,10 +147,14 @@ def create_engine(
         from inbedder_retrieval.collection.client import ClientEngine
 
         return ClientEngine.create(str(location), vectors, registry)
-    folder = Path(location)
-    if folder.is_file():
-        raise CollectionExists(f"{folder} is a file; give a folder that does not exist yet")
-    if folder.is_dir() and (inside := sorted(entry.name for entry in folder.iterdir())):
+    folder = _folder(location)
+    try:
+        if folder.is_file():
+            raise CollectionExists(f"{folder} is a file; give a folder that does not exist yet")
+        inside = sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
+    except OSError as error:
+        raise EngineError(f"no collection can be created at {folder}: {error}") from error
+    if inside:
         found = "a collection" if _folder_kind(folder) else f"other files ({inside[0]}, ...)"
         raise CollectionExists(
             f"{folder} already holds {found}; open it, or give a folder that does not exist yet"
@@ -173,8 +185,12 @@ def open_engine(location: str | Path) -> Engine:
         from inbedder_retrieval.collection.client import ClientEngine
 
         return ClientEngine.open(str(location))
-    folder = Path(location)
-    if not folder.exists():
+    folder = _folder(location)
+    try:
+        there = folder.exists()
+    except OSError as error:
+        raise EngineError(f"no collection can be opened at {folder}: {error}") from error
+    if not there:
         raise CollectionNotFound(f"there is no collection at {folder}; create it first")
     kind = _folder_kind(folder)
     if kind is None:
@@ -196,8 +212,25 @@ def open_engine(location: str | Path) -> Engine:
     return EdgeEngine.open(folder)
 
 
+def _folder(location: str | Path) -> Path:
+    if str(location) == "":
+        raise InputError("the location is empty; give a folder, :memory: or a server's address")
+    if "://" in str(location):
+        raise InputError(
+            f"{str(location)!r} is neither a folder nor a server's address; "
+            "an address begins with http:// or https://"
+        )
+    if "\0" in str(location):
+        raise EngineError(f"no collection can be created at {str(location)!r}: no path holds NUL")
+    return Path(location)
+
+
 def _folder_kind(folder: Path) -> str | None:
-    for kind, mark in (("edge", EDGE_MARK), ("local", LOCAL_MARK)):
-        if (folder / mark).is_file():
-            return kind
-    return None
+    if (folder / EDGE_MARK).is_file():
+        return "edge"
+    try:
+        # Others have files of this name too.
+        found = json.loads((folder / LOCAL_MARK).read_bytes())
+        return "local" if LOCAL_COLLECTION in found["collections"] else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

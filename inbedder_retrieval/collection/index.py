@@ -9,20 +9,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
+import numpy as np
 from pydantic import BaseModel
 
 from inbedder_retrieval.collection.engine import Engine, Point
 from inbedder_retrieval.collection.schema import (
+    EXACT,
     HASH,
     METADATA,
     Registry,
+    as_json,
+    metadata_of,
     payload_of,
     point_id,
     text_hash,
 )
 from inbedder_retrieval.documents import Document
 from inbedder_retrieval.embedder import OnLong, TextEmbedder
-from inbedder_retrieval.errors import DocumentError
+from inbedder_retrieval.errors import DocumentError, ModelError
 
 __all__ = ["IndexReport", "index_documents"]
 
@@ -99,8 +103,8 @@ def _index_batch(
 ) -> None:
     latest = {document.id: document for document in batch}
     report.duplicates += len(batch) - len(latest) + len(seen & latest.keys())
-    seen |= latest.keys()
-    stored = engine.retrieve([point_id(name) for name in latest], [HASH, METADATA])
+    seen.update(latest)
+    stored = engine.retrieve([point_id(name) for name in latest], [HASH, METADATA, EXACT])
     fresh: list[Document] = []
     relabelled: list[Point] = []
     for document in latest.values():
@@ -110,7 +114,7 @@ def _index_batch(
             fresh.append(document)
             report.added += old is None
             report.updated += old is not None
-        elif old.get(METADATA) != document.metadata:
+        elif as_json(metadata_of(old)) != as_json(document.metadata):
             relabelled.append(Point(point, payload_of(document)))
             report.relabelled += 1
         else:
@@ -118,6 +122,12 @@ def _index_batch(
     if fresh:
         texts = [document.text for document in fresh]
         embeddings = embedder.embed(texts, registry.views, on_long=on_long)
+        for name, vectors in embeddings.items():
+            if not np.isfinite(vectors).all():
+                raise ModelError(
+                    f"{embedder.name} gave vectors of view {name!r} that are not finite numbers; "
+                    "nothing of this batch was written"
+                )
         report.truncated += len(embeddings.truncated)
         report.empty += len(embeddings.empty)
         records = registry.records.values()

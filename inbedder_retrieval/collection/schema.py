@@ -8,11 +8,13 @@ its siblings. Nothing here talks to an engine.
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import unicodedata
 import uuid
 from collections.abc import Mapping
 from datetime import datetime, timezone
+from decimal import Decimal
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -26,7 +28,7 @@ __all__ = ["Registry", "ViewRecord", "payload_of", "point_id", "text_hash", "vec
 FORMAT = 1
 COLLECTION_KEY = "inbedder"
 VIEW_KEY = "inbedder.view."
-ID, TEXT, HASH, METADATA = "id", "text", "hash", "metadata"
+ID, TEXT, HASH, METADATA, EXACT = "id", "text", "hash", "metadata", "exact"
 # Qdrant takes any name up to 255 bytes, but a longer one leaves a shard on disk unreadable.
 MAX_VECTOR_NAME = 64
 _POINT_NAMESPACE = uuid.UUID("6f1d3c62-5a0e-5b83-9a34-6e0c5f6b0a71")
@@ -106,6 +108,8 @@ class Registry(BaseModel):
                 if key.startswith(VIEW_KEY)
             ]
             found.sort(key=lambda record: head["views"].index(record.vector))
+            if not found or [record.vector for record in found] != head["views"]:
+                raise ValueError(f"it lists the views {head['views']} and holds {len(found)}")
             return cls(created=head["created"], records={record.name: record for record in found})
         except (KeyError, TypeError, ValueError, ValidationError) as error:
             raise CollectionError(
@@ -176,11 +180,37 @@ def text_hash(text: str) -> str:
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
+def as_json(value: object) -> str:
+    """Return JSON text that is equal for equal values of equal types: 1 is neither 1.0 nor True."""
+    return json.dumps(value, sort_keys=True)
+
+
 def payload_of(document: Document) -> dict[str, Any]:
     """Return what is stored beside a document's vectors."""
-    return {
+    payload: dict[str, Any] = {
         ID: document.id,
         TEXT: document.text,
         HASH: text_hash(document.text),
         METADATA: document.metadata,
     }
+    if _has_long_float(document.metadata):
+        # Edge reads such a number back with an error in its last bit: keep its text too.
+        payload[EXACT] = json.dumps(document.metadata)
+    return payload
+
+
+def metadata_of(payload: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the metadata as it was given, from a payload with METADATA and EXACT."""
+    found: dict[str, Any] = json.loads(payload[EXACT]) if EXACT in payload else payload[METADATA]
+    return found
+
+
+def _has_long_float(value: object) -> bool:
+    if isinstance(value, dict):
+        return any(map(_has_long_float, value.values()))
+    if isinstance(value, list):
+        return any(map(_has_long_float, value))
+    if not isinstance(value, float):
+        return False
+    _, digits, exponent = Decimal(repr(value)).as_tuple()
+    return len(digits) > 15 or abs(int(exponent)) > 22

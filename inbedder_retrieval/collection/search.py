@@ -6,20 +6,22 @@ what makes two texts near.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 import numpy as np
 
 from inbedder_retrieval.collection.engine import Engine, FoundPoint, VectorQuery
 from inbedder_retrieval.collection.filters import Where
-from inbedder_retrieval.collection.schema import ID, METADATA, TEXT, Registry
+from inbedder_retrieval.collection.schema import ID, TEXT, Registry, metadata_of
 from inbedder_retrieval.documents import AnswerWord, Hit
 from inbedder_retrieval.embedder import TextEmbedder
 from inbedder_retrieval.errors import InputError, UnknownView
 from inbedder_retrieval.views import Views
 
 __all__ = ["choose_weights", "search_views"]
+
+# Scores are summed in float32.
+MAX_WEIGHT = 1e30
 
 
 def choose_weights(
@@ -45,10 +47,10 @@ def choose_weights(
     for name, weight in views.items():
         registry.record(name)
         number = isinstance(weight, (int, float)) and not isinstance(weight, bool)
-        if not number or not math.isfinite(weight) or weight <= 0:
+        if not number or not 0 < weight <= MAX_WEIGHT:
             raise InputError(
-                f"the weight of view {name!r} is {weight!r}; give a positive number, "
-                "or leave the view out"
+                f"the weight of view {name!r} is {weight!r}; give a positive number up to "
+                f"{MAX_WEIGHT:.0e}, or leave the view out"
             )
     return {name: float(weight) for name, weight in views.items()}
 
@@ -90,7 +92,7 @@ def search_views(
         Hit(
             id=point.payload[ID],
             text=point.payload[TEXT],
-            metadata=point.payload[METADATA],
+            metadata=metadata_of(point.payload),
             # An engine weighs only what it sums.
             score=point.score * (next(iter(weights.values())) if len(weights) == 1 else 1.0),
             scores=score,

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from inbedder_retrieval import CheckpointError, Embedder, InputError
+from inbedder_retrieval import CheckpointError, Embedder, InputError, Recipe
 from inbedder_retrieval.checkpoint import PACKAGED_MODELS, find_checkpoint
 from inbedder_retrieval.export import _write_graph
 from tests.backends.conftest import DEMO_QUESTIONS
@@ -78,10 +78,7 @@ def test_a_graph_of_other_weights_is_refused(folder: Path) -> None:
 
 
 def test_a_graph_of_another_prompt_is_refused(folder: Path) -> None:
-    path = folder / "inbedder.json"
-    path.write_text(
-        path.read_text().replace('"question_token_type": 1', '"question_token_type": 0')
-    )
+    Recipe.load(folder).model_copy(update={"question_token_type": 0}).save(folder)
     with pytest.raises(CheckpointError, match="made from other weights or another recipe"):
         Embedder(folder, backend="onnx")
 

@@ -60,8 +60,10 @@ def test_without_a_head_the_answer_slots_state_is_the_vector(folder: Path) -> No
 
 
 @pytest.mark.parametrize("head", ["mlm", "none"])
-def test_several_answer_slots_are_averaged_before_the_head(folder: Path, head: str) -> None:
-    Recipe.load(folder).model_copy(update={"answer_tokens": 2, "head": head}).save(folder)
+def test_several_answer_slots_are_averaged_after_the_head(folder: Path, head: str) -> None:
+    template = ("{question}", "[SEP]", "[MASK]", "[MASK]")
+    changes = {"question_template": template, "head": head}
+    Recipe.load(folder).model_copy(update=changes).save(folder)
     plain = plain_vectors(folder, TEXTS, QUESTIONS, most=40, slots=2, head=head == "mlm")
     packed = Embedder(folder, backend="torch").embed(TEXTS, QUESTIONS)
     for name in QUESTIONS:
@@ -87,7 +89,7 @@ def test_weights_cut_short_are_refused(folder: Path, kept: int) -> None:
 def test_weights_of_another_size_are_refused(folder: Path) -> None:
     path = folder / "config.json"
     path.write_text(path.read_text().replace('"intermediate_size": 64', '"intermediate_size": 48'))
-    with pytest.raises(CheckpointError, match="masked language model"):
+    with pytest.raises(CheckpointError, match="cannot be loaded as a masked model"):
         Embedder(folder, backend="torch")
 
 
