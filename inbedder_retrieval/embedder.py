@@ -31,6 +31,7 @@ __all__ = ["Embedder", "Embeddings", "OnLong", "TextEmbedder"]
 # and hold more memory.
 TOKEN_BUDGET = 1024
 BATCH_SIZE = 512
+ANSWER_BATCH = 64
 
 OnLong: TypeAlias = Literal["cut", "error"]
 Progress: TypeAlias = Callable[[int], None]
@@ -237,7 +238,12 @@ class Embedder:
             )
 
     def answer(
-        self, texts: Iterable[str], view: View, *, max_new_tokens: int | None = None
+        self,
+        texts: Iterable[str],
+        view: View,
+        *,
+        max_new_tokens: int | None = None,
+        progress: Progress | None = None,
     ) -> list[str]:
         """Answer a view's question about each text, in the model's own words.
 
@@ -246,6 +252,7 @@ class Embedder:
 
         Args:
             max_new_tokens: how long a generated answer may be; None takes the recipe's length.
+            progress: called with the number of texts done so far.
 
         Raises:
             InputError: the view is general, or the model can neither generate nor fill a mask.
@@ -256,24 +263,21 @@ class Embedder:
         views = Views([view])
         self._check(views)
         check_several(texts)
-        batch = list(texts)
-        if self.recipe.model in ("causal", "seq2seq"):
-            prompts = self._prompts.prompts(batch, views)
-            new_tokens = self.recipe.new_tokens if max_new_tokens is None else max_new_tokens
-            if new_tokens < 1:
-                raise InputError(f"max_new_tokens is {new_tokens}; an answer needs at least one")
-            ids = [prompt.input_ids for prompt in prompts]
-            return [self._decoded(one) for one in self._generator.generate(ids, new_tokens)]
-        if self.recipe.answer_token is None:
-            raise InputError(f"{self.recipe.name} has no answer slot to fill, and cannot generate")
-        filled: list[str] = [""] * len(batch)
-        packed_batches, _ = self._packed(batch, views, 0, TOKEN_BUDGET)
-        for packed in packed_batches:
-            states = self._backend.run(packed)
-            best = self._word_head.logits(states.reshape(-1, states.shape[-1])).argmax(axis=1)
-            for row, ids_of_row in zip(packed.rows, best.reshape(len(states), -1), strict=True):
-                filled[row] = self._decoded(ids_of_row.tolist())
-        return filled
+        new_tokens = self.recipe.new_tokens if max_new_tokens is None else max_new_tokens
+        if new_tokens < 1:
+            raise InputError(f"max_new_tokens is {new_tokens}; an answer needs at least one")
+        answers: list[str] = []
+        stream = iter(texts)
+        while batch := list(itertools.islice(stream, ANSWER_BATCH)):
+            if self.recipe.model in ("causal", "seq2seq"):
+                prompts = self._prompts.prompts(batch, views, first=len(answers))
+                ids = [prompt.input_ids for prompt in prompts]
+                answers += map(self._decoded, self._generator.generate(ids, new_tokens))
+            else:
+                answers += self._filled(batch, views, len(answers))
+            if progress is not None:
+                progress(len(answers))
+        return answers
 
     def explain(
         self, vectors: ArrayLike, *, top: int = 5, background: ArrayLike | None = None
@@ -328,6 +332,19 @@ class Embedder:
             # The slots of one answer add up; the length is made one afterwards.
             np.add.at(vectors, (packed.rows[:, None], packed.views), self._backend.run(packed))
         return vectors, truncated
+
+    def _filled(self, texts: list[str], views: Views, first: int) -> list[str]:
+        """Fill each text's answer slots with their likeliest pieces."""
+        if self.recipe.answer_token is None:
+            raise InputError(f"{self.recipe.name} has no answer slot to fill, and cannot generate")
+        filled = [""] * len(texts)
+        batches, _ = self._packed(texts, views, first, TOKEN_BUDGET)
+        for packed in batches:
+            states = self._backend.run(packed)
+            best = self._word_head.logits(states.reshape(-1, states.shape[-1])).argmax(axis=1)
+            for row, ids in zip(packed.rows, best.reshape(len(states), -1), strict=True):
+                filled[row] = self._decoded(ids.tolist())
+        return filled
 
     def _re_encoded(
         self, re_encoder: Embedder, texts: list[str], views: Views, first: int

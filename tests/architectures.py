@@ -95,8 +95,11 @@ def build(name: str, folder: Path, *, seed: int = 0) -> Path:
         **settings,
     )
     model = model_class(config)
-    for parameter in model.parameters():
-        torch.nn.init.normal_(parameter, std=0.25)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            # Large enough that texts differ; gains and offsets stay near one and zero.
+            noise = torch.randn_like(parameter)
+            parameter.copy_(0.3 * noise if parameter.dim() > 1 else parameter + 0.1 * noise)
     model.save_pretrained(folder)
     return folder
 

@@ -160,14 +160,15 @@ def test_every_product_but_the_heads_and_the_word_embeddings_are_int8(
 ) -> None:
     """Query, key, value, output and two of the feed-forward network: six products a layer."""
     constants = {tensor.name: tensor for tensor in graph.graph.initializer}
-    floats = [
-        node.input[1]
-        for node in graph.graph.node
-        if node.op_type == "MatMul" and node.input[1] in constants
+    makers = {name: node.op_type for node in graph.graph.node for name in node.output}
+    products = [node for node in graph.graph.node if node.op_type == "MatMul"]
+    assert sum(node.input[1] in constants for node in products) == 1
+    quantized = [
+        node
+        for node in products
+        if [makers.get(name) for name in node.input] == ["DequantizeLinear"] * 2
     ]
-    assert len(floats) == 1
-    counts = Counter(node.op_type for node in graph.graph.node)
-    assert counts["MatMulInteger"] == 6 * config["num_hidden_layers"]
+    assert len(quantized) == 6 * config["num_hidden_layers"]
     shape = [config["vocab_size"], config["hidden_size"]]
     [words] = [tensor for tensor in graph.graph.initializer if list(tensor.dims) == shape]
     assert words.data_type in (onnx.TensorProto.INT8, onnx.TensorProto.UINT8)

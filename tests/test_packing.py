@@ -185,13 +185,6 @@ def test_a_template_token_that_the_tokenizer_lacks_is_refused(tiny_checkpoint: C
         Packer(tiny_checkpoint.tokenizer(), recipe)
 
 
-def test_a_general_view_of_a_text_without_a_token_is_no_nan(tiny_checkpoint: Checkpoint) -> None:
-    recipe = tiny_checkpoint.recipe.model_copy(update={"text_template": ("{text}",)})
-    packer = Packer(tiny_checkpoint.tokenizer(), recipe)
-    for batch in pack(packer, ["", "a"], VIEWS, budget=100):
-        assert np.isfinite(batch.pool_weights).all()
-
-
 @pytest.mark.parametrize("wrong", [None, 5, b"a", ["a"]])
 def test_a_text_that_is_no_string_is_named(packer: Packer, wrong: str) -> None:
     with pytest.raises(TextError, match=f"text 12 is {type(wrong).__name__}; a text must be"):

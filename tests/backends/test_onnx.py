@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from inbedder_retrieval import CheckpointError, Embedder, InputError, Recipe
 from inbedder_retrieval.checkpoint import PACKAGED_MODELS, find_checkpoint
+from inbedder_retrieval.demo import DEMO_VIEWS, demo_documents
 from inbedder_retrieval.export import _write_graph
 from tests.backends.conftest import DEMO_QUESTIONS
 from tests.conftest import QUESTIONS
@@ -94,3 +95,13 @@ def test_a_folder_may_hold_the_graph_without_the_weights(tmp_path: Path) -> None
 def test_a_device_onnxruntime_does_not_have_is_refused(exact_folder: Path) -> None:
     with pytest.raises(InputError, match="no device 'typewriter'; it has cpu"):
         Embedder(exact_folder, backend="onnx", device="typewriter")
+
+
+def test_a_packaged_vector_does_not_depend_on_its_neighbours(packaged: Embedder) -> None:
+    """Activations are scaled by what was measured once, not by what is in the batch."""
+    texts = [document.text for document in demo_documents()[:40]]
+    together = packaged.embed([*texts, "😀 " * 300, "", "x"], DEMO_VIEWS, token_budget=8192)
+    for index in (0, 7, 39):
+        alone = packaged.embed([texts[index]], DEMO_VIEWS)
+        for name in DEMO_VIEWS.names:
+            assert np.abs(together[name][index] - alone[name][0]).max() < 1e-5
