@@ -27,6 +27,8 @@ __all__ = ["WordHead"]
 
 # How many of the best word pieces are looked at for words; what is below weighs next to nothing.
 CANDIDATES = 64
+# What ranks below says nothing, or is the error of rounding.
+MIN_RANK = 1e-6
 # The pieces of a word may differ in weight by this factor: the model was trained to give the
 # pieces of an answer equal weight, so pieces that differ more belong to different answers.
 PIECE_RATIO = 3.0
@@ -103,7 +105,7 @@ class WordHead:
         best = np.argpartition(-ranks, count - 1, axis=1)[:, :count]
         read = []
         for row, rank, ids in zip(weights, ranks, best, strict=True):
-            ids = ids[rank[ids] > 0]
+            ids = ids[rank[ids] > MIN_RANK]
             read.append(self._words(row[ids], rank[ids], ids)[:top])
         return read
 

@@ -57,12 +57,14 @@ class Prompter:
     def __init__(self, tokenizer: Tokenizer, recipe: Recipe) -> None:
         self._tokenizer = tokenizer
         self._recipe = recipe
-        self._special = {
+        self._unwanted = {
             number
             for number, token in tokenizer.get_added_tokens_decoder().items()
             if token.special
         }
-        self._special |= {self._id(token) for token in recipe.row_template if "{" not in token}
+        self._unwanted |= {self._id(token) for token in recipe.row_template if "{" not in token}
+        for word in recipe.filter_words:
+            self._unwanted |= set(tokenizer.encode(word, add_special_tokens=False).ids)
 
     def check(self, views: Views) -> None:
         """Raise ViewError where a question cannot be asked of this model."""
@@ -126,14 +128,7 @@ class Prompter:
 
     def kept(self, generated: Sequence[int]) -> list[int]:
         """Return the places of generated tokens that are words: neither special nor filtered."""
-        unwanted = self._special | self._filtered()
-        return [place for place, token in enumerate(generated) if token not in unwanted]
-
-    def _filtered(self) -> set[int]:
-        ids: set[int] = set()
-        for word in self._recipe.filter_words:
-            ids |= set(self._tokenizer.encode(word, add_special_tokens=False).ids)
-        return ids
+        return [place for place, token in enumerate(generated) if token not in self._unwanted]
 
     def _prompts(self, texts: Sequence[str], views: Views, first: int) -> list[Prompt]:
         found: list[Prompt] = []

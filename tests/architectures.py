@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -105,11 +105,15 @@ def build(name: str, folder: Path, *, seed: int = 0) -> Path:
 
 
 def tokenizer_of(folder: Path) -> PreTrainedTokenizerFast:
-    return PreTrainedTokenizerFast(
-        tokenizer_file=str(folder / "tokenizer.json"),
-        mask_token="<mask>",
-        pad_token="<pad>",
-        eos_token="</s>",
+    fast: Any = PreTrainedTokenizerFast
+    return cast(
+        "PreTrainedTokenizerFast",
+        fast(
+            tokenizer_file=str(folder / "tokenizer.json"),
+            mask_token="<mask>",
+            pad_token="<pad>",
+            eos_token="</s>",
+        ),
     )
 
 

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import transformers
 
-from inbedder_retrieval import GENERAL, CheckpointError, Embedder, View, Views
+from inbedder_retrieval import (
+    GENERAL,
+    CheckpointError,
+    Embedder,
+    InputError,
+    View,
+    ViewError,
+    Views,
+)
 from inbedder_retrieval.checkpoint import find_checkpoint
 from inbedder_retrieval.explain import WordHead
 from inbedder_retrieval.prompting import Prompter
@@ -154,14 +163,15 @@ def test_answers_are_what_generate_gives(folders: dict[str, Path], name: str) ->
         texts, View("feeling", QUESTION), max_new_tokens=5, progress=done.append
     )
     assert done == [3]
-    model = transformers.AutoModelForCausalLM.from_pretrained(folders[name]).eval()
+    model: Any = transformers.AutoModelForCausalLM.from_pretrained(folders[name])
+    model.eval()
     tokenizer = tokenizer_of(folders[name])
     for text, answer in zip(texts, found, strict=True):
         prompt = embedder.recipe.prompt.replace("{text}", text).replace("{question}", QUESTION)
         ids = tokenizer(prompt, return_tensors="pt")["input_ids"]
         grown = model.generate(ids, max_new_tokens=5, do_sample=False, pad_token_id=1)
-        expected = tokenizer.decode(grown[0, ids.shape[1] :], skip_special_tokens=True).strip()
-        assert answer == expected
+        expected = tokenizer.decode(grown[0, ids.shape[1] :], skip_special_tokens=True)
+        assert answer == str(expected).strip()
 
 
 def test_a_sequence_to_sequence_model_answers_as_generate_does(folders: dict[str, Path]) -> None:
@@ -174,7 +184,7 @@ def test_a_sequence_to_sequence_model_answers_as_generate_does(folders: dict[str
         prompt = embedder.recipe.prompt.replace("{text}", text).replace("{question}", QUESTION)
         ids = tokenizer(prompt, return_tensors="pt")["input_ids"]
         grown = model.generate(ids, max_new_tokens=6, do_sample=False)
-        assert answer == tokenizer.decode(grown[0], skip_special_tokens=True).strip()
+        assert answer == str(tokenizer.decode(grown[0], skip_special_tokens=True)).strip()
 
 
 @pytest.mark.parametrize("name", MASKED)
@@ -189,7 +199,7 @@ def test_a_masked_model_fills_its_slots(folders: dict[str, Path], name: str, hea
         ids = tokenizer(prompt + "<mask>" * 3, return_tensors="pt")["input_ids"]
         with torch.inference_mode():
             best = model(ids).logits[0, -4:-1].argmax(-1)
-        assert answer == tokenizer.decode(best, skip_special_tokens=True).strip()
+        assert answer == str(tokenizer.decode(best, skip_special_tokens=True)).strip()
 
 
 @pytest.mark.parametrize("name", [*CAUSAL, "t5"])
@@ -198,7 +208,7 @@ def test_words_come_from_the_models_own_logits(folders: dict[str, Path], name: s
     checkpoint = find_checkpoint(folders[name])
     head = WordHead(checkpoint)
     classes = {"t5": transformers.AutoModelForSeq2SeqLM}
-    model = classes.get(name, transformers.AutoModelForCausalLM).from_pretrained(folders[name])
+    model: Any = classes.get(name, transformers.AutoModelForCausalLM).from_pretrained(folders[name])
     ids = torch.tensor([[5, 6, 7, 8]])
     with torch.inference_mode():
         if name == "t5":
@@ -320,3 +330,61 @@ def test_a_model_of_sliding_windows_is_packed_only_where_rows_are_shorter(tmp_pa
     config.write_text(json.dumps(found))
     with pytest.raises(CheckpointError, match="looks 64 tokens far"):
         Embedder(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "attention", "pooling"),
+    [("roberta", "encoder", "joint", "avg_all"), ("qwen", "causal", "causal", "fst_gen")],
+)
+def test_general_embedders_take_an_instruction_or_none(
+    folders: dict[str, Path], name: str, kind: str, attention: str, pooling: str
+) -> None:
+    """As E5-instruct and Qwen3-Embedding are used: a mean, or the closing token's state."""
+    before = ("<s>",) if name == "roberta" else ()
+    recipe = Recipe.model_validate(
+        {
+            "name": name,
+            "model": kind,
+            "attention": attention,
+            "row_template": (*before, "{prompt}", "</s>"),
+            "prompt": "Instruct: {question}\nQuery: {text}",
+            "general_prompt": "{text}",
+            "pooling": pooling,
+            "new_tokens": 0,
+        }
+    )
+    text = "the phone is broken, love the lamp"
+    views = Views([GENERAL, View("feeling", QUESTION)])
+    found = Embedder(folders[name], recipe=recipe).embed([text, "x"], views)
+    model = transformers.AutoModel.from_pretrained(folders[name]).eval()
+    tokenizer = tokenizer_of(folders[name])
+    prompts = {"general": text, "feeling": f"Instruct: {QUESTION}\nQuery: {text}"}
+    for view, prompt in prompts.items():
+        ids = tokenizer(prompt, add_special_tokens=False)["input_ids"]
+        row = torch.tensor([[*[0] * len(before), *ids, 2]])
+        with torch.inference_mode():
+            states = model(row).last_hidden_state[0]
+        vector = states.mean(0) if pooling == "avg_all" else states[-1]
+        assert np.abs(found[view][0] - (vector / vector.norm()).numpy()).max() < TOLERANCE
+
+
+def test_a_question_that_leaves_no_room_is_refused(folders: dict[str, Path]) -> None:
+    embedder = Embedder(folders["llama"], recipe=recipe_of(folders["llama"]))
+    with pytest.raises(ViewError, match=r"question of view 'long' alone makes a prompt of \d+"):
+        embedder.embed(["x"], View("long", "why and how? " * 100))
+    with pytest.raises(ViewError, match="has no general view"):
+        embedder.embed(["x"], GENERAL)
+    with pytest.raises(InputError, match="general view asks nothing"):
+        embedder.answer(["x"], GENERAL)
+
+
+def test_words_of_a_byte_level_vocabulary_are_whole(folders: dict[str, Path]) -> None:
+    embedder = Embedder(folders["opt"], recipe=recipe_of(folders["opt"]))
+    vectors = embedder.embed(["the phone is broken", "x"], View("feeling", QUESTION))["feeling"]
+    for answers in embedder.explain(vectors, top=8):
+        weights = [answer.weight for answer in answers]
+        assert weights == sorted(weights, reverse=True)
+        assert all(answer.word == answer.word.lower().strip() for answer in answers)
+        assert all(answer.word.isalnum() for answer in answers)
+    with_background = embedder.explain(vectors, top=8, background=vectors[0])
+    assert with_background[0] == []
