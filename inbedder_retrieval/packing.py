@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +35,7 @@ __all__ = [
     "QuestionBlock",
     "TokenizedTexts",
     "check_several",
+    "check_texts",
     "may_attend",
 ]
 
@@ -97,17 +99,32 @@ class TokenizedTexts:
     truncated: list[int]
 
 
-def may_attend(segment_ids: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Return which tokens (B, query, key) may look at which: the text, and their own segment."""
+def may_attend(segment_ids: Any) -> Any:
+    """Return which tokens (B, query, key) may look at which: the text, and their own segment.
+
+    Takes a NumPy array (B, S) or a tensor and returns one of booleans; `causal` models also may
+    not look ahead.
+    """
     query, key = segment_ids[:, :, None], segment_ids[:, None, :]
-    allowed: NDArray[np.bool_] = (key >= 0) & ((key == 0) | (key == query))
-    return allowed
+    return (key >= 0) & ((key == 0) | (key == query))
 
 
 def check_several(texts: Iterable[str]) -> None:
     """Raise TextError where one string was given for many: its letters are not texts."""
     if isinstance(texts, (str, bytes)):
         raise TextError("one string was given for the texts; give a list of strings")
+
+
+def check_texts(texts: Sequence[str], first: int) -> None:
+    """Raise TextError where a text is no string of Unicode characters; counted from `first`."""
+    for index, text in enumerate(texts, first):
+        if not isinstance(text, str):
+            raise TextError(f"text {index} is {type(text).__name__}; a text must be a string")
+        if (half := lone_surrogate(text)) is not None:
+            raise TextError(
+                f"text {index} holds the lone surrogate U+{ord(half):04X}, which is no "
+                "character; repair the text where it was cut"
+            )
 
 
 class Packer:
@@ -164,17 +181,13 @@ class Packer:
         Raises:
             TextError: a text is no string, or holds a lone surrogate.
         """
-        for index, text in enumerate(texts):
-            if not isinstance(text, str):
-                raise TextError(
-                    f"text {first + index} is {type(text).__name__}; a text must be a string"
-                )
+        check_texts(texts, first)
         limit = self._recipe.max_text_tokens
         before, after = (np.array(ids, dtype=np.int64) for ids in self._text_ids)
         input_ids: list[NDArray[np.int64]] = []
         truncated: list[int] = []
         for start, stop in _runs(texts, TOKENIZER_CHARACTERS):
-            for encoding in self._encode(texts[start:stop], first + start):
+            for encoding in self._encode(texts[start:stop]):
                 pieces = encoding[:limit]
                 if len(encoding) > limit:
                     truncated.append(len(input_ids))
@@ -270,18 +283,8 @@ class Packer:
             ids[place > middle].append(number)
         return ids
 
-    def _encode(self, texts: Sequence[str], start: int) -> list[list[int]]:
-        try:
-            encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
-        except Exception as error:
-            # The Rust side does not say which text it was.
-            for index, text in enumerate(texts, start):
-                if (half := lone_surrogate(text)) is not None:
-                    raise TextError(
-                        f"text {index} holds the lone surrogate U+{ord(half):04X}, which is no "
-                        "character; repair the text where it was cut"
-                    ) from error
-            raise
+    def _encode(self, texts: Sequence[str]) -> list[list[int]]:
+        encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
         return [encoding.ids for encoding in encodings]
 
 

@@ -20,9 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from inbedder_retrieval.documents import lone_surrogate
-from inbedder_retrieval.errors import CheckpointError, TextError, ViewError
-from inbedder_retrieval.packing import PackedBatch
+from inbedder_retrieval.errors import CheckpointError, ViewError
+from inbedder_retrieval.packing import PackedBatch, check_texts
 from inbedder_retrieval.recipe import Recipe
 from inbedder_retrieval.views import View, Views
 
@@ -69,7 +68,7 @@ class Prompter:
     def check(self, views: Views) -> None:
         """Raise ViewError where a question cannot be asked of this model."""
         for view in views:
-            self._prompts(["a"], Views([view]), 0)
+            self._prompts(["a"], Views([view]))
 
     def prompts(self, texts: Sequence[str], views: Views, *, first: int = 0) -> list[Prompt]:
         """Make the prompts of all texts under all views, text by text.
@@ -78,15 +77,8 @@ class Prompter:
             TextError: a text is no string, or holds a lone surrogate; counted from `first`.
             ViewError: the model has no general view, or a question leaves no room for a text.
         """
-        for index, text in enumerate(texts, first):
-            if not isinstance(text, str):
-                raise TextError(f"text {index} is {type(text).__name__}; a text must be a string")
-            if (half := lone_surrogate(text)) is not None:
-                raise TextError(
-                    f"text {index} holds the lone surrogate U+{ord(half):04X}, which is no "
-                    "character; repair the text where it was cut"
-                )
-        return self._prompts(texts, views, first)
+        check_texts(texts, first)
+        return self._prompts(texts, views)
 
     def batches(
         self,
@@ -130,7 +122,7 @@ class Prompter:
         """Return the places of generated tokens that are words: neither special nor filtered."""
         return [place for place, token in enumerate(generated) if token not in self._unwanted]
 
-    def _prompts(self, texts: Sequence[str], views: Views, first: int) -> list[Prompt]:
+    def _prompts(self, texts: Sequence[str], views: Views) -> list[Prompt]:
         found: list[Prompt] = []
         for number, view in enumerate(views):
             for index, pieces in enumerate(self._pieces(texts, view)):

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from inbedder_retrieval.checkpoint import WEIGHTS_FILES, Checkpoint
 from inbedder_retrieval.errors import CheckpointError, InputError, MissingExtraError
-from inbedder_retrieval.packing import PackedBatch
+from inbedder_retrieval.packing import PackedBatch, may_attend
 from inbedder_retrieval.recipe import Recipe
 
 try:
@@ -96,8 +96,7 @@ class PackedModel(torch.nn.Module):
         if attention == "joint":
             # As transformers runs any row: its own positions, and padding masked in two axes.
             return {"input_ids": input_ids, "attention_mask": (segment_ids >= 0).long()}
-        query, key = segment_ids[:, :, None], segment_ids[:, None, :]
-        allowed = (key >= 0) & ((key == 0) | (key == query))
+        allowed = may_attend(segment_ids)
         inputs: dict[str, Any] = {"input_ids": input_ids, "position_ids": position_ids}
         if attention == "causal":
             allowed = allowed.tril()
