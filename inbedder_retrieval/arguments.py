@@ -11,7 +11,14 @@ from inbedder_retrieval.documents import MAX_INTEGER
 from inbedder_retrieval.errors import InputError, ViewError
 from inbedder_retrieval.views import View, Views
 
-__all__ = ["parse_condition", "parse_views", "parse_weights"]
+__all__ = [
+    "check_file",
+    "check_text",
+    "parse_condition",
+    "parse_views",
+    "parse_weights",
+    "require_views",
+]
 
 
 def parse_views(given: list[str] | None, file: Path | None) -> Views | None:
@@ -21,6 +28,14 @@ def parse_views(given: list[str] | None, file: Path | None) -> Views | None:
     if file:
         return Views.load(file)
     return Views(View.parse(text) for text in given) if given else None
+
+
+def require_views(given: list[str] | None, file: Path | None) -> Views:
+    """Read views likewise, where there must be some."""
+    views = parse_views(given, file)
+    if views is None:
+        raise ViewError('no view was given; give --view name="question", or a file with --views')
+    return views
 
 
 def parse_weights(given: list[str] | None) -> dict[str, float] | None:
@@ -68,6 +83,20 @@ def parse_condition(text: str) -> Where:
         raise InputError(f"--where {text!r} compares with {value!r}; {sign} needs a number")
     bound = {"<": "lt", "<=": "lte", ">": "gt", ">=": "gte"}[sign]
     return Where.range(field, **{bound: number})
+
+
+def check_text(text: str, name: str) -> None:
+    """Refuse an empty text: the library embeds one on purpose, and who types one has slipped."""
+    if not text.strip():
+        raise InputError(f"{name} is empty; write some text")
+
+
+def check_file(file: Path) -> None:
+    """Refuse a file that cannot be written, before there is anything to write."""
+    if file.is_dir():
+        raise InputError(f"--out {file} is a folder; give the name of a file to write")
+    if not file.absolute().parent.is_dir():
+        raise InputError(f"--out {file} is in a folder that does not exist; make the folder first")
 
 
 def _number(text: str) -> float | None:

@@ -1,18 +1,21 @@
 """What the command line shows: progress, reports, hits and complaints.
 
-Results go to standard output; progress, remarks and complaints to standard error.
+Results go to standard output; progress, remarks and complaints to standard error. Texts, names
+and paths of the user's are shown as they are: nothing in them is read as markup, and characters
+that command a terminal are replaced.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -26,23 +29,37 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from inbedder_retrieval.collection import IndexReport
+from inbedder_retrieval.collection import CollectionInfo, IndexReport, ViewRecord
+from inbedder_retrieval.demo import LABELS, DemoReport
 from inbedder_retrieval.documents import AnswerWord, Hit
 from inbedder_retrieval.sources import Scan
+from inbedder_retrieval.views import Views
 
 __all__ = [
     "complain",
-    "err",
+    "counted",
     "out",
+    "print_answers",
+    "print_demo",
     "print_hit",
+    "print_info",
     "print_json",
+    "print_records",
     "print_remarks",
     "print_report",
     "progress_bar",
+    "remark",
+    "say",
 ]
 
-out = Console(highlight=False, soft_wrap=True)
-err = Console(highlight=False, soft_wrap=True, stderr=True)
+out = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+err = Console(highlight=False, markup=False, emoji=False, soft_wrap=True, stderr=True)
+
+INDENT = " " * 8
+# Cells of the terminal that a metadata value may take.
+MAX_VALUE = 60
+# Control characters, ends of lines, what turns the direction of writing, halves of UTF-16 pairs.
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 class Rate(ProgressColumn):
@@ -57,7 +74,7 @@ class Rate(ProgressColumn):
 def progress_bar(
     action: str, total: int, *, quiet: bool = False
 ) -> Iterator[Callable[[int], None]]:
-    """Show a bar with rate and time left on standard error; yield what moves it."""
+    """Show a bar with rate and time left where somebody looks on; yield what moves it."""
     columns = (
         SpinnerColumn(),
         TextColumn(action),
@@ -68,13 +85,44 @@ def progress_bar(
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=err, transient=True, disable=quiet) as progress:
+    unseen = quiet or not err.is_terminal
+    with Progress(*columns, console=err, transient=True, disable=unseen) as progress:
         task = progress.add_task(action, total=total)
 
         def move(done: int) -> None:
             progress.update(task, completed=done)
 
         yield move
+
+
+def say(*parts: str | tuple[str, str]) -> None:
+    """Print a line of strings, or of strings with a style, on standard output."""
+    out.print(_line(parts))
+
+
+def remark(*parts: str | tuple[str, str]) -> None:
+    """Print a line on standard error, likewise."""
+    err.print(_line(parts))
+
+
+def complain(message: str) -> None:
+    """Say on one line of standard error what went wrong."""
+    remark(("error:", "bold red"), " ", " ".join(message.split()))
+
+
+def counted(count: int, noun: str) -> str:
+    """Return `1 text`, `2 texts`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def print_json(value: Any) -> None:
+    """Print one line of JSON, in characters that standard output can write."""
+    text = json.dumps(value, ensure_ascii=False)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(value)
+    sys.stdout.write(text + "\n")
 
 
 def print_report(report: IndexReport, scan: Scan, seconds: float) -> None:
@@ -86,54 +134,152 @@ def print_report(report: IndexReport, scan: Scan, seconds: float) -> None:
         "unchanged": report.unchanged,
     }
     said = ", ".join(f"{count} {what}" for what, count in done.items() if count)
-    out.print(f"{said} in {seconds:.1f} s")
+    say(f"{said} in {seconds:.1f} s")
     if not report.written:
-        out.print("Nothing was written: every text is already there as it is.")
+        say("Nothing was written: every text is already there as it is.")
     print_remarks(report, scan)
 
 
 def print_remarks(report: IndexReport, scan: Scan) -> None:
     """Say on standard error what was repeated, cut, empty or passed over."""
-    if report.duplicates:
-        err.print(f"{report.duplicates} rows had an id that comes again later; the last one counts")
+    if renamed := report.duplicates - scan.repeated:
+        remark(f"{counted(renamed, 'row')} had an id that comes again later; the last one counts")
+    if scan.repeated:
+        remark(f"repeated word for word and counted once: {counted(scan.repeated, 'row')}")
     if report.truncated:
-        err.print(f"{report.truncated} texts are longer than the model reads and were cut")
+        remark(f"longer than the model reads and cut: {counted(report.truncated, 'text')}")
     if report.empty:
-        err.print(
-            f"{report.empty} texts are empty; their vector is what the model answers when it "
-            "knows nothing"
+        remark(
+            f"empty: {counted(report.empty, 'text')}; the vector of an empty text is what the "
+            "model answers when it knows nothing"
         )
     for message in scan.bad[:3]:
-        err.print(f"passed over: {escape(message)}")
+        remark(f"passed over: {message}")
     if scan.bad:
-        err.print(f"{len(scan.bad)} rows could not be read and were passed over")
+        remark(f"{counted(len(scan.bad), 'row')} could not be read and passed over")
 
 
 def print_hit(hit: Hit, labels: tuple[str, ...] | None = None) -> None:
-    """Show a hit: score and text, then answer words, and its labels or all its metadata."""
-    text = " ".join(hit.text.split())
-    room = max(40, min(out.width, 120) - 8)
-    shown = text if len(text) <= room else text[: room - 3] + "..."
-    out.print(f"[bold]{hit.score:6.3f}[/]  {escape(shown)}", soft_wrap=True)
-    facts = [f"{view}: {_words(words)}" for view, words in hit.answers.items() if words]
+    """Show a hit: score and text, then answer words, and its labels or all its metadata.
+
+    With several views each has a line of its own, with its cosine.
+    """
+    room = max(40, min(out.width, 120) - len(INDENT))
+    say((f"{hit.score:6.3f}", "bold"), "  ", _clipped(hit.text, room))
+    words = {view: _words(found) for view, found in hit.answers.items() if found}
     if len(hit.scores) > 1:
-        facts.append(" ".join(f"{name} {score:.3f}" for name, score in hit.scores.items()))
-    if labels is None:
-        facts.append(" ".join([f"id={hit.id}", *(f"{k}={v}" for k, v in hit.metadata.items())]))
+        answers = [
+            f"{view} {score:.3f}" + (f": {words[view]}" if view in words else "")
+            for view, score in hit.scores.items()
+        ]
+        lines = [*answers, _facts(hit, labels)]
     else:
-        facts.append(" | ".join(str(hit.metadata[label]) for label in labels))
-    out.print(f"        [dim]{escape('  '.join(facts))}[/]")
+        answers = [f"{view}: {found}" for view, found in words.items()]
+        lines = ["  ".join([*answers, _facts(hit, labels)])]
+    for line in lines:
+        say(INDENT, (line, "dim"))
 
 
-def _words(words: list[AnswerWord]) -> str:
+def print_answers(views: Views, answers: Mapping[str, Sequence[AnswerWord]]) -> None:
+    """Show the answer words of a text under each view, with their weights."""
+    for view in views:
+        _heading(view.name, view.instruction)
+        for word in answers[view.name]:
+            say(f"  {word.weight:6.1%}  {word.word}")
+
+
+def print_demo(report: DemoReport) -> None:
+    """Show what the demo found."""
+    say(
+        f"{report.documents} customer messages under {len(report.views)} views, "
+        f"indexed in {report.seconds:.1f} s:"
+    )
+    for name, question in report.views.items():
+        say(f"  {name:<8} {_question(question)}")
+    say()
+    say("The same query under each view; the number is the cosine of the answers:")
+    say("  ", (f'"{report.query}"', "bold"))
+    for name, question in report.views.items():
+        say()
+        _heading(name, question)
+        for hit in report.hits[name]:
+            print_hit(hit, labels=LABELS)
+    say()
+    say("Of a message's 10 nearest neighbours, how many share its label (chance: 20 %):")
+    _shares(report.shares)
+    say()
+    say("The same with a file of your own (.jsonl, .csv, .txt, a folder):")
+    mood = 'mood="How does the writer feel?"'
+    say(f"  inbedder index my.jsonl --to my.inb --view general --view {mood}")
+    say('  inbedder search my.inb "a text like the one you look for" --view mood')
+    say(f'  inbedder explain "a text" --view {mood}')
+
+
+def print_info(info: CollectionInfo) -> None:
+    """Describe a collection."""
+    models = sorted({f"{r.model} ({r.fingerprint}, {r.dimension} wide)" for r in info.views})
+    say(f"location   {info.location}")
+    say(f"engine     {info.engine}")
+    say(f"documents  {info.documents}")
+    say(f"views      {', '.join(record.name for record in info.views)}")
+    say(f"model      {', '.join(models)}")
+    say(f"indexes    {', '.join(info.indexed_fields) or 'none yet'}")
+
+
+def print_records(records: Sequence[ViewRecord]) -> None:
+    """List views and what they ask."""
+    width = max(len(record.name) for record in records)
+    for record in records:
+        state = "" if record.state == "ready" else f"  [{record.state}]"
+        say(f"{record.name:<{width}}  {_question(record.instruction)}{state}")
+
+
+def _heading(name: str, question: str | None) -> None:
+    say((name, "bold cyan"), f" {question}" if question else "")
+
+
+def _question(instruction: str | None) -> str:
+    return instruction or "(no question: the whole text)"
+
+
+def _shares(shares: Mapping[str, Mapping[str, float]]) -> None:
+    """Print a row a view and a column a label; a view's own label is bold."""
+    columns = [f"same {label}" for label in next(iter(shares.values()))]
+    first = max(map(len, ["view", *shares]))
+    say("  ".join([f"{'view':<{first}}", *columns]))
+    for view, row in shares.items():
+        cells = [
+            (f"  {share:>{len(column)}.0%}", "bold" if label == view else "")
+            for column, (label, share) in zip(columns, row.items(), strict=True)
+        ]
+        say(f"{view:<{first}}", *cells)
+
+
+def _line(parts: Sequence[str | tuple[str, str]]) -> Text:
+    styled = ((part, "") if isinstance(part, str) else part for part in parts)
+    return Text.assemble(*((_printable(text), style) for text, style in styled))
+
+
+def _printable(text: str) -> str:
+    return _UNPRINTABLE.sub("\ufffd", text)
+
+
+def _clipped(text: str, room: int) -> str:
+    """Return the text on one line, cut to so many cells: some characters take two."""
+    text = _printable(" ".join(text.split()))
+    return text if cell_len(text) <= room else set_cell_size(text, room - 3).rstrip() + "..."
+
+
+def _facts(hit: Hit, labels: tuple[str, ...] | None) -> str:
+    if labels is not None:
+        return " | ".join(_value(hit.metadata[label]) for label in labels)
+    return " ".join([f"id={hit.id}", *(f"{k}={_value(v)}" for k, v in hit.metadata.items())])
+
+
+def _value(value: Any) -> str:
+    shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return _clipped(shown, MAX_VALUE)
+
+
+def _words(words: Sequence[AnswerWord]) -> str:
     return ", ".join(word.word for word in words)
-
-
-def print_json(value: Any) -> None:
-    """Print one line of JSON."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
-
-
-def complain(message: str) -> None:
-    """Say on one line of standard error what went wrong."""
-    err.print(f"[bold red]error:[/] {escape(' '.join(message.split()))}")

@@ -8,15 +8,30 @@ is worth is how often the neighbours it finds share the label it asks about.
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.resources import files
+from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel
 
-from inbedder_retrieval.documents import Document
-from inbedder_retrieval.embedder import TextEmbedder
-from inbedder_retrieval.views import GENERAL, View, Views
+from inbedder_retrieval.collection import ViewCollection
+from inbedder_retrieval.documents import Document, Hit
+from inbedder_retrieval.embedder import TOKEN_BUDGET, Embedder, Embeddings, OnLong
+from inbedder_retrieval.views import GENERAL, View, Views, ViewsLike
 
-__all__ = ["DEMO_QUERY", "DEMO_VIEWS", "LABELS", "demo_documents", "neighbours_sharing"]
+__all__ = [
+    "DEMO_QUERY",
+    "DEMO_VIEWS",
+    "LABELS",
+    "DemoReport",
+    "RememberingEmbedder",
+    "demo_documents",
+    "neighbours_sharing",
+    "run_demo",
+]
 
 LABELS = ("product", "feeling", "need")
 DEMO_VIEWS = Views(
@@ -33,6 +48,23 @@ DEMO_QUERY = (
 )
 
 
+class DemoReport(BaseModel):
+    """What the demo found.
+
+    Attributes:
+        seconds: how long indexing took.
+        hits: the nearest documents under each view.
+        shares: see `neighbours_sharing`.
+    """
+
+    documents: int
+    views: dict[str, str | None]
+    seconds: float
+    query: str
+    hits: dict[str, list[Hit]]
+    shares: dict[str, dict[str, float]]
+
+
 def demo_documents() -> list[Document]:
     """Return the 375 messages; the labels are their metadata."""
     lines = files("inbedder_retrieval").joinpath("data/demo.jsonl").read_text("utf-8").splitlines()
@@ -40,23 +72,86 @@ def demo_documents() -> list[Document]:
     return [Document(row.pop("text"), id=row.pop("id"), metadata=row) for row in rows]
 
 
+class RememberingEmbedder(Embedder):
+    """The packaged model, which embeds the same texts once when it is asked twice in a row."""
+
+    _asked: tuple[list[str], Views] | None = None
+    _answered: Embeddings
+
+    def embed(
+        self,
+        texts: Iterable[str],
+        views: ViewsLike,
+        *,
+        token_budget: int = TOKEN_BUDGET,
+        on_long: OnLong = "cut",
+        progress: Callable[[int], None] | None = None,
+    ) -> Embeddings:
+        """Embed texts under views, as `Embedder.embed` does."""
+        asked = list(texts), Views.of(views)
+        if asked != self._asked:
+            self._answered = super().embed(
+                *asked, token_budget=token_budget, on_long=on_long, progress=progress
+            )
+            self._asked = asked
+        return self._answered
+
+
+def run_demo(
+    location: str | Path,
+    documents: Sequence[Document],
+    query: str,
+    *,
+    progress: Callable[[int], None] | None = None,
+) -> DemoReport:
+    """Index the documents under the demo's views, and search each view for the query.
+
+    Args:
+        progress: called with the number of documents that are safely stored.
+    """
+    embedder = RememberingEmbedder()
+    start = time.perf_counter()
+    with ViewCollection.open_or_create(location, DEMO_VIEWS, embedder) as collection:
+        collection.add(documents, progress=progress)
+        seconds = time.perf_counter() - start
+        embeddings = embedder.embed([document.text for document in documents], DEMO_VIEWS)
+        hits = {
+            name: collection.search(query, view=name, limit=3, explain=3)
+            for name in DEMO_VIEWS.names
+        }
+    return DemoReport(
+        documents=len(documents),
+        views={view.name: view.instruction for view in DEMO_VIEWS},
+        seconds=seconds,
+        query=query,
+        hits=hits,
+        shares=neighbours_sharing(embeddings, documents),
+    )
+
+
 def neighbours_sharing(
-    embedder: TextEmbedder, documents: list[Document], views: Views, *, neighbours: int = 10
+    embeddings: Mapping[str, NDArray[np.float32]],
+    documents: Sequence[Document],
+    *,
+    neighbours: int = 10,
 ) -> dict[str, dict[str, float]]:
     """Return, for each view and label, the share of nearest neighbours with the same label.
 
-    For every document the `neighbours` nearest others by cosine are looked at. By chance the
-    share is one in five.
+    For every document the `neighbours` nearest others by cosine are looked at, or all others where
+    there are not so many. By chance the share is one in five.
+
+    Args:
+        embeddings: unit vectors (N, H) of the N documents, by view name.
     """
-    embeddings = embedder.embed([document.text for document in documents], views)
     labels = {
         label: np.array([document.metadata[label] for document in documents]) for label in LABELS
     }
+    others = min(neighbours, len(documents) - 1)
     shares: dict[str, dict[str, float]] = {}
-    for view in views.names:
-        similarity = embeddings[view] @ embeddings[view].T
+    for view, vectors in embeddings.items():
+        similarity = vectors @ vectors.T
         np.fill_diagonal(similarity, -np.inf)
-        nearest = np.argsort(-similarity, axis=1)[:, :neighbours]
+        nearest = np.argsort(-similarity, axis=1)[:, :others]
         shares[view] = {
             label: float(np.mean(values[nearest] == values[:, None]))
             for label, values in labels.items()

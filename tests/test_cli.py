@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -10,95 +11,55 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
 
-from inbedder_retrieval import GENERAL, Embedder, Embeddings, ViewCollection, Views
+from inbedder_retrieval import Embedder, Embeddings, ViewCollection, __version__
 from inbedder_retrieval.cli import main
-from tests.conftest import write_jsonl
-
-FEELING = "feeling=How does the customer feel?"
-NEED = "need=What does the customer need?"
-VIEWS = ["--view", "general", "--view", FEELING, "--view", NEED]
-QUESTIONS = Views.of(
-    {
-        "general": None,
-        "feeling": "How does the customer feel?",
-        "need": "What does the customer need?",
-    }
+from tests.commands import (
+    FEELING,
+    NEED,
+    QUERY,
+    QUESTIONS,
+    ROWS,
+    TEXTS,
+    VIEWS,
+    Run,
+    Said,
+    index_rows,
+    refused,
+    runner,
+    stored,
 )
-QUERY = "I am furious, this phone never worked. Give me my money back!"
-HAPPENED = ["arrived broken and I am furious", "is wonderful", "never came and I worry", "is odd"]
-ROWS: list[dict[str, object]] = [
-    {
-        "id": f"r{number}",
-        "text": f"My {product} {what}. Please send me {wanted}.",
-        "product": product,
-        "price": 2.5 * number,
-        "new": number % 2 == 0,
-    }
-    for number, (product, what, wanted) in enumerate(
-        (product, what, wanted)
-        for product in ("phone", "lamp", "chair", "bike", "kettle")
-        for what in HAPPENED
-        for wanted in ("a refund", "an invoice")
-    )
-]
-TEXTS = [str(row["text"]) for row in ROWS]
-
-
-class Said(NamedTuple):
-    """What a command answered."""
-
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Said]
+from tests.conftest import write_jsonl
 
 
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    def run(*argv: object) -> Said:
-        capsys.readouterr()
-        code = main([str(argument) for argument in argv])
-        return Said(code, *capsys.readouterr())
-
-    return run
+    return runner(capsys)
 
 
 @pytest.fixture(scope="module")
-def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_jsonl(tmp_path_factory.mktemp("source") / "rows.jsonl", ROWS)
+def rows(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    return index_rows(tmp_path_factory.mktemp("rows"))
 
 
-@pytest.fixture(scope="module")
-def indexed(source: Path) -> Path:
+@pytest.fixture
+def source(rows: tuple[Path, Path]) -> Path:
+    return rows[0]
+
+
+@pytest.fixture
+def indexed(rows: tuple[Path, Path]) -> Path:
     """The rows, indexed. Do not write to it."""
-    location = source.parent / "rows.inb"
-    assert main(["index", str(source), "--to", str(location), *VIEWS]) == 0
-    return location
+    return rows[1]
 
 
 @pytest.fixture(scope="module")
 def expected(packaged: Embedder) -> Embeddings:
     return packaged.embed(TEXTS, QUESTIONS)
-
-
-def stored(location: Path) -> int:
-    with ViewCollection.open(location) as collection:
-        return collection.count()
-
-
-def refused(said: Said, message: str) -> None:
-    """Bad input: exit code 2, and one line that says what is wrong."""
-    assert said.out == ""
-    assert re.fullmatch(r"error: [^\n]+\n", said.err), said.err
-    assert re.search(message, said.err), said.err
-    assert said.code == 2
 
 
 def test_indexing_again_writes_nothing_and_says_so(run: Run, source: Path, tmp_path: Path) -> None:
@@ -250,22 +211,6 @@ def test_any_view_name_can_be_embedded(run: Run, tmp_path: Path, name: str) -> N
         assert arrays[name].shape == (1, 384)
 
 
-def test_embed_leaves_a_file_alone_when_it_cannot_go_on(run: Run, tmp_path: Path) -> None:
-    source = write_jsonl(tmp_path / "a.jsonl", [{"text": "a"}, {"text": 5}])
-    out = tmp_path / "v.npz"
-    out.write_bytes(b"before")
-    refused(run("embed", source, "--out", out, "--view", "general"), "line 2")
-    assert out.read_bytes() == b"before"
-
-
-@pytest.mark.parametrize("place", ["missing/v.npz", "."])
-def test_embed_says_that_a_file_cannot_be_written_before_it_begins(
-    run: Run, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    refused(run("embed", source, "--out", place, "--view", "general"), re.escape(place))
-
-
 def test_explain_shows_the_answer_words_heaviest_first(run: Run, packaged: Embedder) -> None:
     asked = {name: QUESTIONS[name].instruction for name in ("feeling", "need")}
     said = run("explain", QUERY, "--view", FEELING, "--view", NEED, "--top", 4, "--json")
@@ -287,164 +232,6 @@ def test_explain_shows_the_answer_words_heaviest_first(run: Run, packaged: Embed
     ]
 
 
-LINES = {
-    "broken.jsonl": '{"text": "good"}\n{"text": "bad",}\n',
-    "number.jsonl": '{"text": "good"}\n{"text": 5}\n',
-    "body.jsonl": '{"body": "good", "nr": 1}\n',
-    "empty.jsonl": "\n",
-    "plain.txt": "one\ntwo\n",
-    "views.toml": '[views]\na = "x?"\n',
-    "notes.doc": "",
-}
-
-
-@pytest.mark.parametrize(
-    ("argv", "message"),
-    [
-        ("index missing.jsonl --view general", "no file or folder missing.jsonl"),
-        ("index notes.doc --view general", r"a \.doc file"),
-        ("index empty.jsonl --view general", "holds no text"),
-        ("index broken.jsonl --view general", r"broken\.jsonl, line 2 is not JSON.*--skip-bad"),
-        ("index number.jsonl --view general", "line 2: .*must be a string"),
-        ("index body.jsonl --view general", r"there are 'body', 'nr'.*--text-field"),
-        ("index plain.txt", "no collection at c.inb.*feeling="),
-        ("index plain.txt --view a=x? --view a=y?", "'a' is given twice"),
-        ("index plain.txt --view a=", "must hold some text"),
-        ("index plain.txt --view a/b=x?", "named 'a/b'"),
-        ("index plain.txt --view a", "write name=question"),
-        (f"index plain.txt --view a={'why_' * 200}", "Shorten it"),
-        ("index plain.txt --view a=x? --views views.toml", "both --view and --views"),
-        ("index plain.txt --views missing.toml", r"missing\.toml cannot be read"),
-        ("index plain.txt --view general --on-long maybe", "choose cut or error"),
-        ("index plain.txt --view general --model nothing", "no model 'nothing'.*inbedder-minilm"),
-        ("index --view general", "Missing argument"),
-        ("index plain.txt more.txt --view general", "unexpected extra argument"),
-        ("index plain.txt --view general --fast", "--fast"),
-        ("index plain.txt --view", "--view"),
-    ],
-)
-def test_bad_input_is_one_line_and_leaves_nothing_behind(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, argv: str, message: str
-) -> None:
-    for name, content in LINES.items():
-        (tmp_path / name).write_text(content, encoding="utf-8")
-    monkeypatch.chdir(tmp_path)
-    command, *rest = argv.split()
-    refused(run(command, "--to", "c.inb", *rest), message)
-    assert {path.name for path in tmp_path.iterdir()} == set(LINES)
-
-
-@pytest.mark.parametrize(
-    ("argv", "message"),
-    [
-        (["search", "{c}", QUERY], r"several views \(general, feeling, need\)"),
-        (["search", "{c}", QUERY, "--view", "mood"], "'mood'.*general, feeling, need"),
-        (["search", "{c}", QUERY, "--view", "need=much"], "name=weight with a number"),
-        (["search", "{c}", QUERY, "--view", "need=0"], "positive number"),
-        (["search", "{c}", QUERY, "--view", "need=-1"], "positive number"),
-        (["search", "{c}", QUERY, "--view", "need=nan"], "positive number"),
-        (["search", "{c}", QUERY, "-v", "need", "-v", "need"], "'need' is given twice"),
-        (["search", "{c}", QUERY, "--view", "need", "--where", "price"], "write field=value"),
-        (["search", "{c}", QUERY, "--view", "need", "--where", "price<low"], "< needs a number"),
-        (["search", "{c}", QUERY, "--view", "need", "--top", "0"], "from 1 to 10000"),
-        (["search", "{c}", QUERY, "--view", "need", "--top", "few"], "--top"),
-        (["search", "{c}"], "Missing argument 'query'"),
-        (["search"], "Missing argument 'location'"),
-        (["search", "nowhere.inb", QUERY], "no collection at nowhere.inb"),
-        (["search", "{folder}", QUERY], "is not a collection"),
-        (["search", "{source}", QUERY], "is not a collection"),
-        (["search", ":memory:", QUERY], ":memory:"),
-        (["info", "nowhere.inb"], "no collection at nowhere.inb"),
-        (["views", "list", "nowhere.inb"], "no collection at nowhere.inb"),
-        (["views", "drop", "{c}"], "'drop'"),
-        (["indexx", "{source}"], "'indexx'"),
-        (["index", "{source}", "--view", FEELING], "--to"),
-        (["index", "{source}", "--to", "{c}", "--view", "need=Why?"], "'need' of .* asks"),
-        (["index", "{source}", "--to", "{c}", "--view", "mood=Why?"], "has no view 'mood'"),
-        (["index", "{source}", "--to", "{folder}", *VIEWS], "holds other files"),
-        (["index", "{source}", "--to", "{source}", *VIEWS], "is a file"),
-        (["index", "{source}", "--to", ":memory:", *VIEWS], ":memory:"),
-        (["embed", "{source}", "--out", "v.npz"], 'give --view name="question"'),
-        (["embed", "{source}", "--out", "v.npz", "--view", "ids=Who?"], "'ids'"),
-        (["explain", QUERY], 'give --view name="question"'),
-        (["explain", QUERY, "--view", "general"], "no answer words"),
-        (["explain", QUERY, "--view", FEELING, "--top", "0"], "--top"),
-        (["demo", "--to", "{c}"], "has no view 'product'"),
-    ],
-)
-def test_bad_input_leaves_a_collection_as_it_is(
-    run: Run,
-    source: Path,
-    indexed: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    argv: list[str],
-    message: str,
-) -> None:
-    (tmp_path / "folder").mkdir()
-    (tmp_path / "folder" / "letter.doc").write_text("mine", encoding="utf-8")
-    monkeypatch.chdir(tmp_path)
-    places = {"{c}": indexed, "{folder}": tmp_path / "folder", "{source}": source}
-    refused(run(*(places.get(argument, argument) for argument in argv)), message)
-    assert stored(indexed) == 40
-    assert [path.relative_to(tmp_path).as_posix() for path in sorted(tmp_path.rglob("*"))] == [
-        "folder",
-        "folder/letter.doc",
-    ]
-
-
-def test_a_collection_in_use_is_refused(run: Run, source: Path, tmp_path: Path) -> None:
-    location = tmp_path / "c.inb"
-    with ViewCollection.create(location, GENERAL) as collection:
-        refused(run("index", source, "--to", location), "held by another process")
-        refused(run("search", location, QUERY), "held by another process")
-        assert collection.count() == 0
-    assert run("index", source, "--to", location).code == 0
-
-
-def test_a_text_that_is_too_long_is_refused_where_that_was_asked(run: Run, tmp_path: Path) -> None:
-    source = write_jsonl(tmp_path / "a.jsonl", [{"text": "short"}, {"text": "word " * 300}])
-    location = tmp_path / "c.inb"
-    options = ["--to", location, "--view", "general"]
-    refused(run("index", source, *options, "--on-long", "error"), r"text 1 has more than the 224")
-    said = run("index", source, *options)
-    assert said.code == 0
-    assert "longer than the model reads" in said.err
-    assert stored(location) == 2
-
-
-def test_broken_rows_are_passed_over_and_counted_where_that_was_asked(
-    run: Run, tmp_path: Path
-) -> None:
-    source = tmp_path / "a.jsonl"
-    source.write_text('{"text": "a"}\n{"text": 5}\n{"text": "b"}\n[]\n', encoding="utf-8")
-    options = ["--view", "general", "--skip-bad"]
-    said = run("index", source, "--to", tmp_path / "c.inb", *options)
-    assert said.code == 0
-    assert "passed over: " in said.err
-    assert "2 rows could not be read" in said.err
-    assert stored(tmp_path / "c.inb") == 2
-    report = json.loads(run("index", source, "--to", tmp_path / "c.inb", *options, "--json").out)
-    assert [re.findall(r"line \d", bad) for bad in report["bad"]] == [["line 2"], ["line 4"]]
-    said = run("embed", source, "--out", tmp_path / "v.npz", *options, "--json")
-    assert (json.loads(said.out)["texts"], len(json.loads(said.out)["bad"])) == (2, 2)
-
-
-def test_a_file_of_broken_rows_only_says_what_is_wrong_with_them(run: Run, tmp_path: Path) -> None:
-    source = write_jsonl(tmp_path / "a.jsonl", [{"body": "a"}, {"body": "b"}])
-    options = ["--to", tmp_path / "c.inb", "--view", "general", "--skip-bad"]
-    refused(run("index", source, *options), "'body'")
-    assert not (tmp_path / "c.inb").exists()
-
-
-def test_an_error_that_cannot_be_skipped_does_not_offer_to(run: Run, tmp_path: Path) -> None:
-    source = tmp_path / "a.csv"
-    source.write_text("text,text\na,b\n", encoding="utf-8")
-    said = run("index", source, "--to", tmp_path / "c.inb", "--view", "general")
-    refused(said, "named twice")
-    assert "--skip-bad" not in said.err
-
-
 @pytest.mark.parametrize("name", ["my[red]notes.inb", "a[bold].inb", "see:heart:.inb"])
 def test_a_name_is_shown_as_it_is(run: Run, source: Path, tmp_path: Path, name: str) -> None:
     location = tmp_path / name
@@ -462,10 +249,55 @@ def test_a_name_may_look_like_a_closing_tag(run: Run, source: Path, tmp_path: Pa
     assert run("index", source, "--to", location, "--view", "general").code == 0
 
 
-def test_a_server_that_does_not_answer_is_exit_code_1(run: Run) -> None:
-    said = run("info", "http://127.0.0.1:1/rows")
-    assert said.code == 1
-    assert re.fullmatch(r"error: [^\n]*no Qdrant server answers at [^\n]+\n", said.err)
+def test_a_hit_under_several_views_takes_a_line_for_each(run: Run, indexed: Path) -> None:
+    options = ["--view", "feeling", "--view", "general=0.5", "--view", "need", "--top", 1]
+    [hit] = json.loads(run("search", indexed, QUERY, *options, "--json").out)
+    first, feeling, general, need, facts = run("search", indexed, QUERY, *options).out.splitlines()
+    assert first == f"{hit['score']:6.3f}  {hit['text']}"
+    for line, name in ((feeling, "feeling"), (need, "need")):
+        words = ", ".join(word["word"] for word in hit["answers"][name])
+        assert line == f"        {name} {hit['scores'][name]:.3f}: {words}"
+    assert general == f"        general {hit['scores']['general']:.3f}"
+    metadata = hit["metadata"]
+    new = "true" if metadata["new"] else "false"
+    assert facts.strip() == (
+        f"id={hit['id']} product={metadata['product']} price={metadata['price']} new={new}"
+    )
+
+
+def test_the_command_that_is_shown_can_be_typed(run: Run, source: Path, tmp_path: Path) -> None:
+    location = tmp_path / "my notes.inb"
+    said = run("index", source, "--to", location, "--view", "the mood=How does the writer feel?")
+    [shown] = re.findall(r"^Search it: inbedder (.*)$", said.out, re.MULTILINE)
+    assert run(*shlex.split(shown)).code == 0
+
+
+def test_one_text_is_not_spoken_of_as_many(run: Run, tmp_path: Path) -> None:
+    source = tmp_path / "a.md"
+    source.write_text("# One", encoding="utf-8")
+    said = run("index", source, "--to", tmp_path / "c.inb", "--view", "general")
+    assert "holds 1 document under general." in said.out
+    said = run("embed", source, "--out", tmp_path / "v.npz", "--view", "general")
+    assert "1 text x 1 view x 384 numbers" in said.out
+
+
+def test_lines_that_are_repeated_are_called_so(run: Run, tmp_path: Path) -> None:
+    source = tmp_path / "a.txt"
+    source.write_text("one\ntwo\none\none\n", encoding="utf-8")
+    said = run("index", source, "--to", tmp_path / "c.inb", "--view", "general")
+    assert said.err == "repeated word for word and counted once: 2 rows\n"
+
+
+def test_the_version_is_that_of_the_package(run: Run) -> None:
+    assert run("--version") == Said(0, f"inbedder {__version__}\n", "")
+
+
+def test_help_names_what_is_to_be_typed(run: Run) -> None:
+    said = run("index", "--help").out
+    for shown in ("inbedder index", "SOURCE", "--to LOCATION", 'NAME="QUESTION"', "cut|error"):
+        assert shown in said
+    assert "--no-skip-bad" not in said
+    assert re.search("inbedder search .*LOCATION.* .*QUERY", run("search", "--help").out)
 
 
 @pytest.mark.parametrize(

@@ -83,6 +83,12 @@ def test_metadata_does_not_spread_over_the_screen(
     assert len(shown) < 10 * WIDTH
 
 
+def test_metadata_is_shown_as_json_writes_it(capsys: pytest.CaptureFixture[str]) -> None:
+    print_hit(hit("a", new=True, old=False, none=None, n=1.5, tags=["größe", True]))
+    shown = capsys.readouterr().out.splitlines()[1].strip()
+    assert shown == 'id=7 new=true old=false none=null n=1.5 tags=["größe", true]'
+
+
 def test_a_report_counts_only_what_happened_and_names_three_bad_rows(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections import Counter
@@ -17,6 +18,7 @@ from inbedder_retrieval.demo import (
     DEMO_QUERY,
     DEMO_VIEWS,
     LABELS,
+    RememberingEmbedder,
     demo_documents,
     neighbours_sharing,
 )
@@ -85,9 +87,8 @@ def test_neighbours_sharing_is_what_brute_force_counts(neighbours: int) -> None:
         )
         for k in range(30)
     ]
-    fake = FakeEmbedder()
-    vectors = fake.embed([document.text for document in documents], DEMO_VIEWS)
-    found = neighbours_sharing(fake, documents, DEMO_VIEWS, neighbours=neighbours)
+    vectors = FakeEmbedder().embed([document.text for document in documents], DEMO_VIEWS)
+    found = neighbours_sharing(vectors, documents, neighbours=neighbours)
     assert list(found) == NAMES
     for name in NAMES:
         assert found[name] == pytest.approx(brute_force(vectors[name], documents, neighbours))
@@ -95,8 +96,18 @@ def test_neighbours_sharing_is_what_brute_force_counts(neighbours: int) -> None:
 
 def test_a_document_is_no_neighbour_of_its_own() -> None:
     documents = [Document(f"text {k}", metadata=dict.fromkeys(LABELS, str(k))) for k in range(4)]
-    found = neighbours_sharing(FakeEmbedder(), documents, DEMO_VIEWS)
+    vectors = FakeEmbedder().embed([document.text for document in documents], DEMO_VIEWS)
+    found = neighbours_sharing(vectors, documents)
     assert found["product"]["product"] == 0.0
+
+
+def test_the_remembering_embedder_answers_anew_when_asked_anew(packaged: Embedder) -> None:
+    embedder = RememberingEmbedder()
+    first = embedder.embed(["a lamp"], DEMO_VIEWS["need"])
+    assert embedder.embed(["a lamp"], DEMO_VIEWS["need"]) is first
+    for texts, view in ((["a bike"], "need"), (["a lamp"], "product")):
+        expected = packaged.embed(texts, DEMO_VIEWS[view])
+        np.testing.assert_array_equal(embedder.embed(texts, DEMO_VIEWS[view])[view], expected[view])
 
 
 def test_a_question_clusters_by_its_own_label_best(
@@ -137,7 +148,8 @@ def test_the_demo_shows_four_views_and_what_they_are_worth(
     assert "375 customer messages under 4 views" in shown
     assert DEMO_QUERY in shown
     for view in DEMO_VIEWS:
-        assert re.search(rf"^{view.name} ?{re.escape(view.instruction or '')}$", shown, re.M)
+        heading = " ".join(filter(None, [view.name, view.instruction]))
+        assert re.search(rf"^{re.escape(heading)}$", shown, re.M)
     assert len(re.findall(r"^ \d\.\d{3}  \w", shown, re.M)) == 4 * 3
     for name in NAMES:
         [row] = re.findall(rf"^{name} +(\d+)% +(\d+)% +(\d+)% *$", shown, re.M)
@@ -148,3 +160,18 @@ def test_the_demo_shows_four_views_and_what_they_are_worth(
     with ViewCollection.open(tmp_path / "demo.inb") as kept:
         assert kept.views == DEMO_VIEWS
         assert kept.count() == 375
+
+
+def test_the_demo_tells_machines_the_same(
+    capsys: pytest.CaptureFixture[str], vectors: dict[str, NDArray[np.float32]]
+) -> None:
+    assert main(["demo", "--query", "my lamp is late", "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["documents"] == 375
+    assert shown["views"] == {view.name: view.instruction for view in DEMO_VIEWS}
+    assert shown["query"] == "my lamp is late"
+    assert shown["seconds"] > 0
+    assert {name: len(hits) for name, hits in shown["hits"].items()} == dict.fromkeys(NAMES, 3)
+    expected = neighbours_sharing(vectors, demo_documents())
+    for name in NAMES:
+        assert shown["shares"][name] == pytest.approx(expected[name], abs=1e-3)

@@ -48,6 +48,7 @@ ORDER = [
     "demo",
     "bench",
     "arguments",
+    "options",
     "console",
     "cli",
     "",  # the package itself
