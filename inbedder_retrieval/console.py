@@ -156,7 +156,7 @@ def print_remarks(report: IndexReport, scan: Scan) -> None:
     for message in scan.bad[:3]:
         remark(f"passed over: {message}")
     if scan.bad:
-        remark(f"{counted(len(scan.bad), 'row')} could not be read and passed over")
+        remark(f"{counted(len(scan.bad), 'row')} could not be read")
 
 
 def print_hit(hit: Hit, labels: tuple[str, ...] | None = None) -> None:

@@ -230,7 +230,11 @@ def test_any_metadata_key_without_a_dot_can_be_filtered(
 def test_a_key_in_double_quotes_may_hold_a_dot(
     collection: ViewCollection, field: str, found: list[str]
 ) -> None:
-    rows = {"dotted": {"a.b": "x"}, "nested": {"a": {"b": "x"}}, "deep": {"a.b": {"c d": "x"}}}
+    rows: dict[str, dict[str, Any]] = {
+        "dotted": {"a.b": "x"},
+        "nested": {"a": {"b": "x"}},
+        "deep": {"a.b": {"c d": "x"}},
+    }
     collection.add(Document("text", id=name, metadata=row) for name, row in rows.items())
     for _ in ("without an index", "with one"):
         hits = collection.search("text", view="general", filter={field: "x"})
