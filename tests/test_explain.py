@@ -166,7 +166,7 @@ def test_no_word_at_all_cannot_be_asked_for(tiny: Embedder, top: int) -> None:
 
 def test_vectors_that_skip_the_head_cannot_be_read(folder: Path) -> None:
     Recipe.load(folder).model_copy(update={"layer": 1}).save(folder)
-    with pytest.raises(CheckpointError, match="layer 1.* not what a language-model head reads"):
+    with pytest.raises(CheckpointError, match=r"layer 1.* not what a language-model head reads"):
         Embedder(folder, backend="torch").explain(np.zeros((1, 32)))
 
 
