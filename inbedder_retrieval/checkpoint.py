@@ -162,7 +162,7 @@ def _resolve(name: str | Path) -> Path:
         )
     from huggingface_hub import snapshot_download
 
-    patterns = ["*.json", "*.safetensors", "*.onnx"]
+    patterns = ["*.json", "model*.safetensors", ONNX_FILE]
     try:
         return Path(snapshot_download(name, allow_patterns=patterns))
     except Exception as error:

@@ -280,7 +280,12 @@ class Embedder:
         return answers
 
     def explain(
-        self, vectors: ArrayLike, *, top: int = 5, background: ArrayLike | None = None
+        self,
+        vectors: ArrayLike,
+        *,
+        top: int = 5,
+        background: ArrayLike | None = None,
+        progress: Progress | None = None,
     ) -> list[list[AnswerWord]]:
         """Read vectors (N, H) of a question's view, or means of some, as answer words.
 
@@ -291,7 +296,7 @@ class Embedder:
             CheckpointError: this model's vectors cannot be read as words.
             InputError: the array is not (N, H) of finite numbers.
         """
-        return self._word_head.words(vectors, top=top, background=background)
+        return self._word_head.words(vectors, top=top, background=background, progress=progress)
 
     def _check(self, views: Views) -> None:
         if self._packer is not None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.resources import files
@@ -27,6 +28,7 @@ __all__ = ["WordHead"]
 
 # How many of the best word pieces are looked at for words; what is below weighs next to nothing.
 CANDIDATES = 64
+ROWS = 256
 # What ranks below says nothing, or is the error of rounding.
 MIN_RANK = 1e-6
 # The pieces of a word may differ in weight by this factor: the model was trained to give the
@@ -76,7 +78,12 @@ class WordHead:
         self._tokenizer = checkpoint.tokenizer()
 
     def words(
-        self, vectors: ArrayLike, *, top: int = 5, background: ArrayLike | None = None
+        self,
+        vectors: ArrayLike,
+        *,
+        top: int = 5,
+        background: ArrayLike | None = None,
+        progress: Callable[[int], None] | None = None,
     ) -> list[list[AnswerWord]]:
         """Read unit vectors (N, H), or means of some, as their `top` answer words.
 
@@ -88,6 +95,7 @@ class WordHead:
             background: a vector (H,), such as the mean of a corpus. Then words are what sets a
                 vector apart from it: pieces are ranked by p log(p / q), their part in the
                 divergence from the background's distribution q, and the others are left out.
+            progress: called with the number of vectors read so far.
 
         Raises:
             InputError: an array has another shape, or numbers that are not finite.
@@ -95,18 +103,25 @@ class WordHead:
         found = self._checked(vectors)
         if top < 1:
             raise InputError(f"top is {top}; ask for at least one word")
-        weights = _softmax(self.logits(_scaled(found, self._head.norm)))
-        ranks = weights
+        usual: Array | None = None
         if background is not None:
             other = self._checked(np.asarray(background, dtype=np.float32)[None])
-            usual = _softmax(self.logits(_scaled(other, self._head.norm)))
-            ranks = weights * np.log(np.maximum(weights, 1e-12) / np.maximum(usual, 1e-12))
-        count = min(CANDIDATES, weights.shape[1])
-        best = np.argpartition(-ranks, count - 1, axis=1)[:, :count]
-        read = []
-        for row, rank, ids in zip(weights, ranks, best, strict=True):
-            ids = ids[rank[ids] > MIN_RANK]
-            read.append(self._words(row[ids], rank[ids], ids)[:top])
+            usual = _softmax(self.logits(other * np.float32(self._head.norm)))
+        read: list[list[AnswerWord]] = []
+        # A row of logits is as long as the vocabulary: not all rows at once.
+        for start in range(0, len(found), ROWS):
+            part = found[start : start + ROWS] * np.float32(self._head.norm)
+            weights = _softmax(self.logits(part))
+            ranks = weights
+            if usual is not None:
+                ranks = weights * np.log(np.maximum(weights, 1e-12) / np.maximum(usual, 1e-12))
+            count = min(CANDIDATES, weights.shape[1])
+            best = np.argpartition(-ranks, count - 1, axis=1)[:, :count]
+            for row, rank, ids in zip(weights, ranks, best, strict=True):
+                ids = ids[rank[ids] > MIN_RANK]
+                read.append(self._words(row[ids], rank[ids], ids)[:top])
+            if progress is not None:
+                progress(len(read))
         return read
 
     def logits(self, states: Array) -> Array:
@@ -226,11 +241,6 @@ def _softmax(logits: Array) -> Array:
     found: Array = np.exp(logits - logits.max(axis=1, keepdims=True))
     found /= found.sum(axis=1, keepdims=True)
     return found
-
-
-def _scaled(vectors: Array, norm: float) -> Array:
-    """Give unit vectors the length that states have; a mean of them keeps its share of it."""
-    return vectors * np.float32(norm)
 
 
 def _gelu(values: Array) -> Array:

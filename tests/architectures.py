@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
+from inbedder_retrieval.checkpoint import find_checkpoint
 from inbedder_retrieval.recipe import Recipe
 
 PROMPT = "### Input:\n{text}\n\n### Instruction:\n{question}\n\n### Response:"
@@ -59,6 +60,8 @@ ARCHITECTURES: dict[str, tuple[str, dict[str, Any], list[str], list[str], str | 
 }
 MASKED = ("bert", "roberta", "modernbert")
 CAUSAL = ("opt", "llama", "qwen")
+QUESTION = "How does the customer feel?"
+TOLERANCE = 1e-5
 SPECIALS = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
 
 
@@ -102,6 +105,12 @@ def build(name: str, folder: Path, *, seed: int = 0) -> Path:
             parameter.copy_(0.3 * noise if parameter.dim() > 1 else parameter + 0.1 * noise)
     model.save_pretrained(folder)
     return folder
+
+
+def recipe_of(folder: Path, **changes: object) -> Recipe:
+    """The derived recipe with changes, checked again as a whole."""
+    derived = find_checkpoint(folder).recipe
+    return Recipe.model_validate(derived.model_dump() | {"max_tokens": 160} | changes)
 
 
 def tokenizer_of(folder: Path) -> PreTrainedTokenizerFast:

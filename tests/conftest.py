@@ -16,6 +16,7 @@ from inbedder_retrieval import Document, Embedder, ViewCollection, Views
 from inbedder_retrieval.checkpoint import Checkpoint, find_checkpoint
 from inbedder_retrieval.recipe import Recipe
 from inbedder_retrieval.testing import FakeEmbedder
+from tests.architectures import ARCHITECTURES, build
 
 SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789?!.,'-"
@@ -91,6 +92,13 @@ def tiny(tiny_folder: Path) -> Embedder:
 def packaged() -> Embedder:
     """The packaged model, as users load it."""
     return Embedder()
+
+
+@pytest.fixture(scope="session")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A tiny checkpoint of every architecture, without a recipe of its own. Do not write to it."""
+    root = tmp_path_factory.mktemp("architectures")
+    return {name: build(name, root / name) for name in ARCHITECTURES}
 
 
 @pytest.fixture
