@@ -12,8 +12,7 @@ import sys
 import tempfile
 import time
 import zipfile
-from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -33,7 +32,6 @@ from inbedder_retrieval.arguments import (
     require_views,
 )
 from inbedder_retrieval.collection import IndexReport, ViewCollection, Where
-from inbedder_retrieval.collection.index import BATCH_DOCUMENTS
 from inbedder_retrieval.console import (
     complain,
     counted,
@@ -51,7 +49,6 @@ from inbedder_retrieval.console import (
     say,
 )
 from inbedder_retrieval.demo import DEMO_QUERY, DEMO_VIEWS, demo_documents, run_demo
-from inbedder_retrieval.documents import Document
 from inbedder_retrieval.embedder import Embedder
 from inbedder_retrieval.errors import (
     CollectionNotFound,
@@ -59,7 +56,6 @@ from inbedder_retrieval.errors import (
     InbedderError,
     InputError,
     SourceError,
-    TextError,
     ViewError,
 )
 from inbedder_retrieval.sources import Scan, Source, open_source
@@ -68,8 +64,6 @@ from inbedder_retrieval.views import Views
 __all__ = ["app", "main"]
 
 INTERRUPTED = 130
-# A collection embeds so many documents at a time, and reads one ahead.
-RECENT = BATCH_DOCUMENTS + 1
 
 app = typer.Typer(
     name="inbedder",
@@ -169,20 +163,16 @@ def index(
     asked = parse_views(view, views)
     rows = open_source(source, text_field=text_field, id_field=id_field)
     scan = _scan(rows, skip_bad)
-    recent: deque[Document] = deque(maxlen=RECENT)
     start = time.perf_counter()
     with (
         _collection(to, asked, model) as collection,
         progress_bar("indexing", scan.total, quiet=as_json) as progress,
     ):
-        try:
-            report = collection.add(
-                _remembered(rows.documents(scan), recent),
-                on_long="error" if on_long == "error" else "cut",
-                progress=progress,
-            )
-        except TextError as error:
-            raise _too_long(collection, recent) or error from None
+        report = collection.add(
+            rows.documents(scan),
+            on_long="error" if on_long == "error" else "cut",
+            progress=progress,
+        )
         seconds = time.perf_counter() - start
         count, names = collection.count(), collection.views.names
     report = report.model_copy(update={"duplicates": report.duplicates + scan.duplicates})
@@ -368,25 +358,6 @@ def _collection(to: str, asked: Views | None, model: str | None) -> ViewCollecti
             f"there is no collection at {to}; to create it, name its views, such as "
             '--view feeling="How does the customer feel?"'
         ) from None
-
-
-def _remembered(documents: Iterable[Document], recent: deque[Document]) -> Iterator[Document]:
-    for document in documents:
-        recent.append(document)
-        yield document
-
-
-def _too_long(collection: ViewCollection, recent: deque[Document]) -> TextError | None:
-    """Name the document: the library counts texts as they reach the model, and not all do."""
-    texts = [document.text for document in recent]
-    cut = collection.embedder.embed(texts, collection.views[:1]).truncated
-    if not cut:
-        return None
-    document = recent[cut[0]]
-    return TextError(
-        f"the document {document.id!r} is longer than the model reads (it begins "
-        f"{document.text[:40]!r}); split it, or use --on-long cut"
-    )
 
 
 def _write_arrays(file: Path, arrays: Mapping[str, NDArray[Any]]) -> None:

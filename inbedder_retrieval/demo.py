@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 
@@ -19,15 +19,14 @@ from pydantic import BaseModel
 
 from inbedder_retrieval.collection import ViewCollection
 from inbedder_retrieval.documents import Document, Hit
-from inbedder_retrieval.embedder import TOKEN_BUDGET, Embedder, Embeddings, OnLong
-from inbedder_retrieval.views import GENERAL, View, Views, ViewsLike
+from inbedder_retrieval.embedder import Embedder
+from inbedder_retrieval.views import GENERAL, View, Views
 
 __all__ = [
     "DEMO_QUERY",
     "DEMO_VIEWS",
     "LABELS",
     "DemoReport",
-    "RememberingEmbedder",
     "demo_documents",
     "neighbours_sharing",
     "run_demo",
@@ -72,31 +71,6 @@ def demo_documents() -> list[Document]:
     return [Document(row.pop("text"), id=row.pop("id"), metadata=row) for row in rows]
 
 
-class RememberingEmbedder(Embedder):
-    """The packaged model, which embeds the same texts once when it is asked twice in a row."""
-
-    _asked: tuple[list[str], Views] | None = None
-    _answered: Embeddings
-
-    def embed(
-        self,
-        texts: Iterable[str],
-        views: ViewsLike,
-        *,
-        token_budget: int = TOKEN_BUDGET,
-        on_long: OnLong = "cut",
-        progress: Callable[[int], None] | None = None,
-    ) -> Embeddings:
-        """Embed texts under views, as `Embedder.embed` does."""
-        asked = list(texts), Views.of(views)
-        if asked != self._asked:
-            self._answered = super().embed(
-                *asked, token_budget=token_budget, on_long=on_long, progress=progress
-            )
-            self._asked = asked
-        return self._answered
-
-
 def run_demo(
     location: str | Path,
     documents: Sequence[Document],
@@ -109,7 +83,7 @@ def run_demo(
     Args:
         progress: called with the number of documents that are safely stored.
     """
-    embedder = RememberingEmbedder()
+    embedder = Embedder()
     start = time.perf_counter()
     with ViewCollection.open_or_create(location, DEMO_VIEWS, embedder) as collection:
         collection.add(documents, progress=progress)

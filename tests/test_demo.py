@@ -18,7 +18,6 @@ from inbedder_retrieval.demo import (
     DEMO_QUERY,
     DEMO_VIEWS,
     LABELS,
-    RememberingEmbedder,
     demo_documents,
     neighbours_sharing,
 )
@@ -99,15 +98,6 @@ def test_a_document_is_no_neighbour_of_its_own() -> None:
     vectors = FakeEmbedder().embed([document.text for document in documents], DEMO_VIEWS)
     found = neighbours_sharing(vectors, documents)
     assert found["product"]["product"] == 0.0
-
-
-def test_the_remembering_embedder_answers_anew_when_asked_anew(packaged: Embedder) -> None:
-    embedder = RememberingEmbedder()
-    first = embedder.embed(["a lamp"], DEMO_VIEWS["need"])
-    assert embedder.embed(["a lamp"], DEMO_VIEWS["need"]) is first
-    for texts, view in ((["a bike"], "need"), (["a lamp"], "product")):
-        expected = packaged.embed(texts, DEMO_VIEWS[view])
-        np.testing.assert_array_equal(embedder.embed(texts, DEMO_VIEWS[view])[view], expected[view])
 
 
 def test_a_question_clusters_by_its_own_label_best(

@@ -26,7 +26,7 @@ from inbedder_retrieval.collection.schema import (
 )
 from inbedder_retrieval.documents import Document
 from inbedder_retrieval.embedder import OnLong, TextEmbedder
-from inbedder_retrieval.errors import DocumentError, ModelError
+from inbedder_retrieval.errors import DocumentError, ModelError, TextError
 
 __all__ = ["IndexReport", "index_documents"]
 
@@ -121,7 +121,13 @@ def _index_batch(
             report.unchanged += 1
     if fresh:
         texts = [document.text for document in fresh]
-        embeddings = embedder.embed(texts, registry.views, on_long=on_long)
+        embeddings = embedder.embed(texts, registry.views)
+        if embeddings.truncated and on_long == "error":
+            document = fresh[embeddings.truncated[0]]
+            raise TextError(
+                f"document {document.id!r} is longer than {embedder.name} reads (it begins "
+                f"{document.text[:40]!r}); split it, or let long texts be cut"
+            )
         for name, vectors in embeddings.items():
             if not np.isfinite(vectors).all():
                 raise ModelError(

@@ -192,7 +192,9 @@ def test_vectors_that_are_not_finite_are_never_stored(
 def test_long_texts_are_counted_or_refused(tiny: Embedder, views: Views) -> None:
     long = Document("how " * 60, id="long")
     with ViewCollection.create(":memory:", views, tiny) as collection:
-        with pytest.raises(TextError, match=r"text 1 .*split it, or use on_long"):
+        with pytest.raises(
+            TextError, match=r"document .* is longer than .*split it, or let long texts be cut"
+        ):
             collection.add([Document("how", id="short"), long], on_long="error")
         assert collection.count() == 0
         report = collection.add([Document("how", id="short"), long])
