@@ -10,11 +10,11 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from tokenizers import Tokenizer
 
-from inbedder_retrieval.errors import CheckpointError
+from inbedder_retrieval.errors import CheckpointError, MissingExtraError
 from inbedder_retrieval.recipe import RECIPE_FILE, Recipe
 from inbedder_retrieval.recipes import PUBLISHED, derive_recipe
 
@@ -25,6 +25,8 @@ PACKAGED_MODELS = Path(__file__).parent / "models"
 # One file, or the index of several.
 WEIGHTS_FILES = ("model.safetensors", "model.safetensors.index.json")
 ONNX_FILE = "model.onnx"
+# What a tokenizer can be made of where there is no tokenizer.json.
+VOCABULARIES = ("vocab.json", "vocab.txt", "tokenizer.model", "spiece.model")
 # Enough of a file to tell two sets of weights apart, and 8 MiB to read whatever its size.
 SAMPLES, SAMPLE_BYTES = 128, 65_536
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
@@ -54,7 +56,8 @@ class Checkpoint:
         """Load the tokenizer, without the padding and truncation its file may ask for.
 
         Raises:
-            CheckpointError: no `tokenizer.json`, or one larger than the model's embeddings.
+            CheckpointError: there is none, or one larger than the model's embeddings.
+            MissingExtraError: it has to be made of older files, and transformers is not installed.
         """
         return _tokenizer(self.folder, int(self.config["vocab_size"]))
 
@@ -127,22 +130,44 @@ def _check_tables(recipe: Recipe, config: dict[str, Any]) -> None:
 
 def _tokenizer(folder: Path, vocabulary: int) -> Tokenizer:
     path = folder / "tokenizer.json"
-    try:
-        tokenizer = Tokenizer.from_file(str(path))
-    except Exception as error:
-        # The Rust side raises a bare Exception for a missing and for a broken file.
-        raise CheckpointError(
-            f"{path} cannot be read as a tokenizer: {error}. Where only vocab and merges files "
-            "are there, let transformers' AutoTokenizer load and save them to make it"
-        ) from error
+    if path.is_file():
+        try:
+            tokenizer = Tokenizer.from_file(str(path))
+        except Exception as error:
+            # The Rust side raises a bare Exception.
+            raise CheckpointError(f"{path} cannot be read as a tokenizer: {error}") from error
+    else:
+        tokenizer = _converted_tokenizer(folder)
     tokenizer.no_padding()
     tokenizer.no_truncation()
     if tokenizer.get_vocab_size() > vocabulary:
         raise CheckpointError(
-            f"{path} has {tokenizer.get_vocab_size()} tokens and the model has embeddings for "
-            f"{vocabulary}; use the tokenizer the model was trained with"
+            f"the tokenizer of {folder} has {tokenizer.get_vocab_size()} tokens and the model has "
+            f"embeddings for {vocabulary}; use the tokenizer the model was trained with"
         )
     return tokenizer
+
+
+def _converted_tokenizer(folder: Path) -> Tokenizer:
+    """Make a tokenizer of the older files (vocab and merges) that some checkpoints come with."""
+    if not any((folder / name).is_file() for name in VOCABULARIES):
+        raise CheckpointError(
+            f"{folder} has no tokenizer.json, nor {' or '.join(VOCABULARIES)}; put the model's "
+            "tokenizer beside its weights"
+        )
+    try:
+        from transformers import AutoTokenizer
+    except ImportError as error:
+        raise MissingExtraError(f"the tokenizer of {folder}", "torch") from error
+    try:
+        converted: Any = AutoTokenizer.from_pretrained(
+            folder, trust_remote_code=False, local_files_only=True
+        )
+        return cast("Tokenizer", converted.backend_tokenizer)
+    except (OSError, ValueError, AttributeError, ImportError) as error:
+        raise CheckpointError(
+            f"the tokenizer of {folder} cannot be made from its vocabulary: {error}"
+        ) from error
 
 
 def _resolve(name: str | Path) -> Path:
@@ -162,7 +187,7 @@ def _resolve(name: str | Path) -> Path:
         )
     from huggingface_hub import snapshot_download
 
-    patterns = ["*.json", "model*.safetensors", ONNX_FILE]
+    patterns = ["*.json", "model*.safetensors", ONNX_FILE, *VOCABULARIES, "merges.txt"]
     try:
         return Path(snapshot_download(name, allow_patterns=patterns))
     except Exception as error:
@@ -191,9 +216,10 @@ def _fingerprint(folder: Path, recipe: Recipe) -> str:
             "was made from; export it again, or put the weights beside it"
         )
     digest = hashlib.blake2b(f"{recipe.identity()}\n{weights}\n".encode(), digest_size=8)
-    tokenizer = folder / "tokenizer.json"
-    if tokenizer.is_file():
-        digest.update(tokenizer.read_bytes())
+    for name in ("tokenizer.json", *VOCABULARIES):
+        if (folder / name).is_file():
+            digest.update((folder / name).read_bytes())
+            break
     return digest.hexdigest()
 
 

@@ -205,3 +205,29 @@ def test_a_checkpoint_in_several_files_is_one(folders: dict[str, Path], tmp_path
     vectors = split.embed(["the phone"], view)["f"]
     assert np.array_equal(vectors, one.embed(["the phone"], view)["f"])
     assert split.explain(vectors) == one.explain(vectors)
+
+
+def test_a_tokenizer_in_older_files_is_converted(folders: dict[str, Path], tmp_path: Path) -> None:
+    """As OPT is published: vocab.json and merges.txt, and no tokenizer.json."""
+    for name in ("config.json", "generation_config.json", "model.safetensors"):
+        shutil.copy(folders["opt"] / name, tmp_path)
+    with pytest.raises(CheckpointError, match=r"no tokenizer\.json, nor vocab\.json"):
+        Embedder(tmp_path)
+    find_checkpoint(folders["opt"]).tokenizer().model.save(str(tmp_path))
+    (tmp_path / "tokenizer_config.json").write_text(
+        json.dumps(
+            {
+                "tokenizer_class": "GPT2Tokenizer",
+                "bos_token": "</s>",
+                "eos_token": "</s>",
+                "pad_token": "<pad>",
+                "unk_token": "<unk>",
+            }
+        )
+    )
+    recipe = PUBLISHED["BrandonZYW/opt-1.3b-InBedder"]
+    view = View("f", QUESTION)
+    found = Embedder(tmp_path, recipe=recipe).embed(TEXTS[:5], view)["f"]
+    expected = Embedder(folders["opt"], recipe=recipe).embed(TEXTS[:5], view)["f"]
+    plain = [index for index, text in enumerate(TEXTS[:5]) if "<" not in text]
+    assert np.abs(found - expected)[plain].max() < TOLERANCE
