@@ -62,6 +62,16 @@ MASKED = ("bert", "roberta", "modernbert")
 CAUSAL = ("opt", "llama", "qwen")
 QUESTION = "How does the customer feel?"
 TOLERANCE = 1e-5
+TEXTS = [
+    "the phone is broken",
+    "a <mask> in the text, <mask><mask>",
+    "  spaces before, newlines after \n\n",
+    "love it \U0001f600\U0001f44d\U0001f3fd, très bien",
+    "",
+    "x",
+    "{question} and {text}, said the customer",
+    " ".join(f"word{k} lamp" for k in range(1000)),
+]
 SPECIALS = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
 
 

@@ -20,23 +20,12 @@ from tests.architectures import (
     CAUSAL,
     MASKED,
     QUESTION,
+    TEXTS,
     TOLERANCE,
     plain_vectors,
     recipe_of,
     tokenizer_of,
 )
-
-TEXTS = [
-    "the phone is broken",
-    "a <mask> in the text, <mask><mask>",
-    "  spaces before, newlines after \n\n",
-    "love it \U0001f600\U0001f44d\U0001f3fd, très bien",
-    "",
-    "x",
-    "{question} and {text}, said the customer",
-    " ".join(f"word{k} lamp" for k in range(1000)),
-]
-
 
 STRATEGIES = [
     *[

@@ -25,22 +25,12 @@ from inbedder_retrieval.recipe import Recipe
 from inbedder_retrieval.recipes import PUBLISHED
 from tests.architectures import (
     QUESTION,
+    TEXTS,
     TOLERANCE,
     build,
     recipe_of,
     tokenizer_of,
 )
-
-TEXTS = [
-    "the phone is broken",
-    "a <mask> in the text, <mask><mask>",
-    "  spaces before, newlines after \n\n",
-    "love it \U0001f600\U0001f44d\U0001f3fd, très bien",
-    "",
-    "x",
-    "{question} and {text}, said the customer",
-    " ".join(f"word{k} lamp" for k in range(1000)),
-]
 
 
 @pytest.mark.parametrize("name", sorted(PUBLISHED))

@@ -9,29 +9,8 @@ from pathlib import Path
 import pytest
 
 from inbedder_retrieval import GENERAL, ViewCollection
-from tests.commands import FEELING, QUERY, VIEWS, Run, index_rows, refused, runner, stored
+from tests.cli.commands import FEELING, QUERY, VIEWS, Run, refused, stored
 from tests.conftest import write_jsonl
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    return runner(capsys)
-
-
-@pytest.fixture(scope="module")
-def rows(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    return index_rows(tmp_path_factory.mktemp("rows"))
-
-
-@pytest.fixture
-def source(rows: tuple[Path, Path]) -> Path:
-    return rows[0]
-
-
-@pytest.fixture
-def indexed(rows: tuple[Path, Path]) -> Path:
-    """The rows, indexed. Do not write to it."""
-    return rows[1]
 
 
 def test_embed_leaves_a_file_alone_when_it_cannot_go_on(run: Run, tmp_path: Path) -> None:

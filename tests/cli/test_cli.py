@@ -18,7 +18,7 @@ import pytest
 
 from inbedder_retrieval import Embedder, Embeddings, ViewCollection, __version__
 from inbedder_retrieval.cli import main
-from tests.commands import (
+from tests.cli.commands import (
     FEELING,
     NEED,
     QUERY,
@@ -28,33 +28,10 @@ from tests.commands import (
     VIEWS,
     Run,
     Said,
-    index_rows,
     refused,
-    runner,
     stored,
 )
 from tests.conftest import write_jsonl
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    return runner(capsys)
-
-
-@pytest.fixture(scope="module")
-def rows(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    return index_rows(tmp_path_factory.mktemp("rows"))
-
-
-@pytest.fixture
-def source(rows: tuple[Path, Path]) -> Path:
-    return rows[0]
-
-
-@pytest.fixture
-def indexed(rows: tuple[Path, Path]) -> Path:
-    """The rows, indexed. Do not write to it."""
-    return rows[1]
 
 
 @pytest.fixture(scope="module")
