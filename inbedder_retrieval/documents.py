@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import uuid
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -99,8 +100,6 @@ class Hit(BaseModel):
 
 def check_id(value: object) -> str:
     """Return an id as the text it is stored as, or raise DocumentError."""
-    import uuid
-
     if isinstance(value, bool) or not isinstance(value, (str, int, uuid.UUID)):
         raise DocumentError(
             f"a document's id is {type(value).__name__} {_short(value)}; "

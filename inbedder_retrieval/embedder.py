@@ -20,7 +20,7 @@ from inbedder_retrieval.checkpoint import DEFAULT_MODEL, find_checkpoint
 from inbedder_retrieval.documents import AnswerWord
 from inbedder_retrieval.errors import InputError, TextError
 from inbedder_retrieval.explain import WordHead
-from inbedder_retrieval.packing import PackedBatch, Packer, check_several
+from inbedder_retrieval.packing import PackedBatch, Packer, QuestionBlock, check_several
 from inbedder_retrieval.prompting import Prompter
 from inbedder_retrieval.recipe import Recipe
 from inbedder_retrieval.views import GENERAL, View, Views, ViewsLike
@@ -76,9 +76,7 @@ class TextEmbedder(Protocol):
         """Equal for models whose vectors may be compared."""
         ...
 
-    def embed(
-        self, texts: Iterable[str], views: ViewsLike, *, on_long: OnLong = "cut"
-    ) -> Embeddings:
+    def embed(self, texts: Iterable[str], views: ViewsLike) -> Embeddings:
         """Embed texts under views, as `Embedder.embed` does."""
         ...
 
@@ -143,7 +141,8 @@ class Embedder:
     @property
     def fingerprint(self) -> str:
         """Equal for models whose vectors may be compared: the same weights and recipe."""
-        return self._checkpoint.fingerprint
+        own = self._checkpoint.fingerprint
+        return f"{own}-{self._re_encoder.fingerprint}" if self._re_encoder else own
 
     def embed(
         self,
@@ -215,13 +214,13 @@ class Embedder:
             raise InputError(f"on_long is {on_long!r}; choose 'cut' or 'error'")
         check_several(texts)
         views = Views.of(views)
-        self._check(views)
+        questions = self._questions(views)
         stream = iter(texts)
         for start in itertools.count(0, batch_size):
             batch = list(itertools.islice(stream, batch_size))
             if not batch:
                 return
-            vectors, truncated = self._vectors(batch, views, start, token_budget)
+            vectors, truncated = self._vectors(batch, views, questions, start, token_budget)
             if truncated and on_long == "error":
                 raise TextError(
                     f"text {start + truncated[0]} is longer than {self.recipe.name} reads "
@@ -261,7 +260,7 @@ class Embedder:
         if view.instruction is None:
             raise InputError("the general view asks nothing, so it has no answer; give a question")
         views = Views([view])
-        self._check(views)
+        questions = self._questions(views)
         check_several(texts)
         new_tokens = self.recipe.new_tokens if max_new_tokens is None else max_new_tokens
         if new_tokens < 1:
@@ -274,7 +273,7 @@ class Embedder:
                 ids = [prompt.input_ids for prompt in prompts]
                 answers += map(self._decoded, self._generator.generate(ids, new_tokens))
             else:
-                answers += self._filled(batch, views, len(answers))
+                answers += self._filled(batch, views, questions, len(answers))
             if progress is not None:
                 progress(len(answers))
         return answers
@@ -298,52 +297,60 @@ class Embedder:
         """
         return self._word_head.words(vectors, top=top, background=background, progress=progress)
 
-    def _check(self, views: Views) -> None:
+    def _questions(self, views: Views) -> QuestionBlock | None:
+        """Check that this model can be asked, and lay out what every row ends with, if they do."""
         if self._packer is not None:
-            self._packer.questions(views)
-        else:
-            self._prompts.check(views)
+            return self._packer.questions(views)
+        self._prompts.check(views)
+        return None
 
     def _packed(
-        self, texts: list[str], views: Views, first: int, token_budget: int
+        self,
+        texts: list[str],
+        views: Views,
+        questions: QuestionBlock | None,
+        first: int,
+        token_budget: int,
     ) -> tuple[Iterator[PackedBatch], list[int]]:
         """Pack texts, and say which were cut."""
-        if self._packer is not None:
+        if self._packer is not None and questions is not None:
             tokenized = self._packer.tokenize(texts, first=first)
-            questions = self._packer.questions(views)
             return self._packer.batches(tokenized, questions, token_budget), tokenized.truncated
         prompts = self._prompts.prompts(texts, views, first=first)
         generated = None
+        start = self._generator.decoder_start if self.recipe.model == "seq2seq" else None
         if self.recipe.generates:
             ids = [prompt.input_ids for prompt in prompts]
             generated = self._generator.generate(ids, self.recipe.new_tokens)
-        batches = self._prompts.batches(
-            prompts,
-            token_budget,
-            generated,
-            decoder_start=getattr(self._backend, "decoder_start", None),
-        )
+        batches = self._prompts.batches(prompts, token_budget, generated, decoder_start=start)
         return batches, sorted({prompt.text for prompt in prompts if prompt.truncated})
 
     def _vectors(
-        self, texts: list[str], views: Views, first: int, token_budget: int
+        self,
+        texts: list[str],
+        views: Views,
+        questions: QuestionBlock | None,
+        first: int,
+        token_budget: int,
     ) -> tuple[NDArray[np.float32], list[int]]:
         """Return vectors (N, V, H) of their own length, and which texts were cut."""
         if self._re_encoder is not None:
             return self._re_encoded(self._re_encoder, texts, views, first)
         vectors = np.zeros((len(texts), len(views), self.dimension), dtype=np.float32)
-        batches, truncated = self._packed(texts, views, first, token_budget)
+        batches, truncated = self._packed(texts, views, questions, first, token_budget)
         for packed in batches:
             # The slots of one answer add up; the length is made one afterwards.
             np.add.at(vectors, (packed.rows[:, None], packed.views), self._backend.run(packed))
         return vectors, truncated
 
-    def _filled(self, texts: list[str], views: Views, first: int) -> list[str]:
+    def _filled(
+        self, texts: list[str], views: Views, questions: QuestionBlock | None, first: int
+    ) -> list[str]:
         """Fill each text's answer slots with their likeliest pieces."""
         if self.recipe.answer_token is None:
             raise InputError(f"{self.recipe.name} has no answer slot to fill, and cannot generate")
         filled = [""] * len(texts)
-        batches, _ = self._packed(texts, views, first, TOKEN_BUDGET)
+        batches, _ = self._packed(texts, views, questions, first, TOKEN_BUDGET)
         for packed in batches:
             states = self._backend.run(packed)
             best = self._word_head.logits(states.reshape(-1, states.shape[-1])).argmax(axis=1)

@@ -102,13 +102,16 @@ def export_onnx(folder: str | Path, texts: Sequence[str], views: Views) -> Expor
     if not texts:
         raise InputError("there are no texts to compare on; give a list of some real ones")
     checkpoint = find_checkpoint(folder)
-    if checkpoint.recipe.attention != "prefix":
+    recipe = checkpoint.recipe
+    if recipe.attention != "prefix" or recipe.layer is not None:
         raise ExportError(
-            f"{checkpoint.recipe.name} has {checkpoint.recipe.attention} attention; only prefix "
-            "models are exported. Use backend='torch'"
+            f"{recipe.name} has {recipe.attention} attention"
+            + (f" and pools layer {recipe.layer}" if recipe.layer is not None else "")
+            + "; only prefix models pooled at their last layer are exported. Use backend='torch'"
         )
-    packer = Packer(checkpoint.tokenizer(), checkpoint.recipe)
-    batches = list(packer.batches(packer.tokenize(texts), packer.questions(views), TOKEN_BUDGET))
+    packer = Packer(checkpoint.tokenizer(), recipe)
+    questions = packer.questions(views)
+    batches = list(packer.batches(packer.tokenize(texts), questions, TOKEN_BUDGET))
     reference, norms = _unit_vectors(TorchBackend(checkpoint), batches)
 
     # In the checkpoint's own folder, so that the finished file is renamed into place.
@@ -136,12 +139,12 @@ def export_onnx(folder: str | Path, texts: Sequence[str], views: Views) -> Expor
         path = checkpoint.folder / ONNX_FILE
         os.replace(small / ONNX_FILE, path)
 
-    asked = [number for number, view in enumerate(views) if view.instruction is not None]
-    answer_norm = checkpoint.recipe.answer_norm
-    if asked:
+    asked = questions.slots >= 0
+    answer_norm = recipe.answer_norm
+    if asked.any():
         answer_norm = round(float(norms[:, asked].mean()), 3)
     measured = {"answer_norm": answer_norm, "weights": weights_digest(checkpoint.folder)}
-    checkpoint.recipe.model_copy(update=measured).save(checkpoint.folder)
+    recipe.model_copy(update=measured).save(checkpoint.folder)
     size = path.stat().st_size
     return ExportReport(path, difference, mean_cosine, min_cosine, answer_norm, size)
 

@@ -34,9 +34,11 @@ __all__ = [
     "Packer",
     "QuestionBlock",
     "TokenizedTexts",
+    "bounded_runs",
     "check_several",
     "check_texts",
     "may_attend",
+    "token_number",
 ]
 
 # The tokenizer keeps every piece of a text as a string: this bounds what it holds at a time.
@@ -127,6 +129,30 @@ def check_texts(texts: Sequence[str], first: int) -> None:
             )
 
 
+def bounded_runs(texts: Sequence[str]) -> Iterator[list[str]]:
+    """Cut texts into runs that a tokenizer may hold at a time, one text at least."""
+    run: list[str] = []
+    characters = 0
+    for text in texts:
+        if run and characters + len(text) > TOKENIZER_CHARACTERS:
+            yield run
+            run, characters = [], 0
+        run.append(text)
+        characters += len(text)
+    if run:
+        yield run
+
+
+def token_number(tokenizer: Tokenizer, token: str, recipe: str) -> int:
+    """Return a token's id, or raise CheckpointError where the vocabulary lacks it."""
+    number = tokenizer.token_to_id(token)
+    if number is None:
+        raise CheckpointError(
+            f"the recipe of {recipe} uses the token {token!r}, which its tokenizer does not have"
+        )
+    return int(number)
+
+
 class Packer:
     """Turns texts and views into packed batches, for one tokenizer and recipe.
 
@@ -186,11 +212,12 @@ class Packer:
         before, after = (np.array(ids, dtype=np.int64) for ids in self._text_ids)
         input_ids: list[NDArray[np.int64]] = []
         truncated: list[int] = []
-        for start, stop in _runs(texts, TOKENIZER_CHARACTERS):
-            for encoding in self._encode(texts[start:stop]):
-                pieces = encoding[:limit]
-                if len(encoding) > limit:
+        for run in bounded_runs(texts):
+            for encoding in self._tokenizer.encode_batch_fast(run, add_special_tokens=False):
+                pieces = encoding.ids
+                if len(pieces) > limit:
                     truncated.append(len(input_ids))
+                    pieces = pieces[-limit:] if self._recipe.cut == "start" else pieces[:limit]
                 input_ids.append(np.concatenate([before, np.array(pieces, np.int64), after]))
         return TokenizedTexts(input_ids, truncated)
 
@@ -274,27 +301,5 @@ class Packer:
         for place, token in enumerate(template):
             if place == middle:
                 continue
-            number = self._tokenizer.token_to_id(token)
-            if number is None:
-                raise CheckpointError(
-                    f"the recipe of {self._recipe.name} uses the token {token!r}, "
-                    "which its tokenizer does not have"
-                )
-            ids[place > middle].append(number)
+            ids[place > middle].append(token_number(self._tokenizer, token, self._recipe.name))
         return ids
-
-    def _encode(self, texts: Sequence[str]) -> list[list[int]]:
-        encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
-        return [encoding.ids for encoding in encodings]
-
-
-def _runs(texts: Sequence[str], most: int) -> Iterator[tuple[int, int]]:
-    """Cut texts into runs of at most `most` characters, one text at least."""
-    start = characters = 0
-    for index, text in enumerate(texts):
-        if index > start and characters + len(text) > most:
-            yield start, index
-            start, characters = index, 0
-        characters += len(text)
-    if start < len(texts):
-        yield start, len(texts)

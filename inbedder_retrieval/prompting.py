@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from inbedder_retrieval.errors import CheckpointError, ViewError
-from inbedder_retrieval.packing import PackedBatch, check_texts
+from inbedder_retrieval.packing import PackedBatch, bounded_runs, check_texts, token_number
 from inbedder_retrieval.recipe import Recipe
 from inbedder_retrieval.views import View, Views
 
@@ -61,7 +61,12 @@ class Prompter:
             for number, token in tokenizer.get_added_tokens_decoder().items()
             if token.special
         }
-        self._unwanted |= {self._id(token) for token in recipe.row_template if "{" not in token}
+        self._tokens = {
+            token: token_number(tokenizer, token, recipe.name)
+            for token in recipe.row_template
+            if "{" not in token
+        }
+        self._unwanted |= set(self._tokens.values())
         for word in recipe.filter_words:
             self._unwanted |= set(tokenizer.encode(word, add_special_tokens=False).ids)
 
@@ -125,8 +130,10 @@ class Prompter:
     def _prompts(self, texts: Sequence[str], views: Views) -> list[Prompt]:
         found: list[Prompt] = []
         for number, view in enumerate(views):
+            frame = self._frame(view)
             for index, pieces in enumerate(self._pieces(texts, view)):
-                found.append(self._fit(pieces, index, number, view))
+                row, slots, truncated = self._fit(pieces, frame, view)
+                found.append(Prompt(index, number, row, slots, truncated))
         found.sort(key=lambda prompt: (prompt.text, prompt.view))
         return found
 
@@ -143,33 +150,46 @@ class Prompter:
                 part.replace("{question}", view.instruction or "") for part in (before, after)
             )
             strings = [before + text + after for text in texts]
-            for text, encoding in zip(texts, self._encode(strings), strict=True):
+            for text, encoding in zip(texts, self._encodings(strings), strict=True):
                 start, stop = len(before), len(before) + len(text)
                 yield [
                     (token, start <= begin and end <= stop and begin < end)
                     for token, (begin, end) in zip(encoding.ids, encoding.offsets, strict=True)
                 ]
         else:
-            for encoding in self._encode(list(texts)):
+            for encoding in self._encodings(texts):
                 yield [(token, True) for token in encoding.ids]
 
-    def _fit(self, pieces: list[tuple[int, bool]], text: int, number: int, view: View) -> Prompt:
-        """Put a row's own tokens around the pieces, and cut the text to the row's length."""
-        row: list[tuple[int, bool]] = []
-        slots: list[int] = []
-        template = self._recipe.row_template
-        if view.instruction is None and "{prompt}" not in template:
-            template = tuple(token for token in template if token != "{question}")
-        for token in template:
+    def _frame(self, view: View) -> tuple[list[tuple[int, bool]], list[tuple[int, bool]]]:
+        """Return a row's own tokens before and after the text, and which are answer slots."""
+        frame: tuple[list[tuple[int, bool]], list[tuple[int, bool]]] = ([], [])
+        side = 0
+        for token in self._recipe.row_template:
             if token in ("{prompt}", "{text}"):
-                row += pieces
-            elif token == "{question}":
+                side = 1
+            elif token != "{question}":
+                frame[side].append((self._tokens[token], token == self._recipe.answer_token))
+            elif view.instruction is not None:
                 question = self._tokenizer.encode(view.instruction, add_special_tokens=False).ids
-                row += [(piece, False) for piece in question]
-            else:
-                if token == self._recipe.answer_token:
-                    slots.append(len(row))
-                row.append((self._id(token), False))
+                frame[side].extend((piece, False) for piece in question)
+        return frame
+
+    def _fit(
+        self,
+        pieces: list[tuple[int, bool]],
+        frame: tuple[list[tuple[int, bool]], list[tuple[int, bool]]],
+        view: View,
+    ) -> tuple[list[int], list[int], bool]:
+        """Put a row's own tokens around the pieces, and cut the text to the row's length.
+
+        Returns the row, where its answer slots are, and whether it was cut.
+        """
+        before, after = frame
+        row = [(token, False) for token, _ in before]
+        row += pieces
+        row += [(token, False) for token, _ in after]
+        places = [*range(len(before)), *range(len(row) - len(after), len(row))]
+        slots = [place for place, (_, slot) in zip(places, before + after, strict=True) if slot]
         excess = len(row) - self._recipe.max_tokens
         if excess > 0:
             places = [place for place, (_, may_go) in enumerate(row) if may_go]
@@ -182,7 +202,7 @@ class Prompter:
             gone = set(places[:excess] if self._recipe.cut == "start" else places[-excess:])
             slots = [slot - sum(place < slot for place in gone) for slot in slots]
             row = [piece for place, piece in enumerate(row) if place not in gone]
-        return Prompt(text, number, [token for token, _ in row], slots, excess > 0)
+        return [token for token, _ in row], slots, excess > 0
 
     def _own_row(self, prompt: Prompt, answer: list[int], decoder_start: int | None) -> _Row:
         ids = prompt.input_ids
@@ -191,7 +211,12 @@ class Prompter:
             # Slots are told apart from the text, which a head is not for.
             row.segments[slot] = 1
         decoded = self._recipe.model == "seq2seq" and self._recipe.pooling != "avg_ppt"
-        if decoded and decoder_start is not None:
+        if decoded:
+            if decoder_start is None:
+                raise CheckpointError(
+                    f"the configuration of {self._recipe.name} names no token that its decoder "
+                    "begins with (decoder_start_token_id)"
+                )
             row.decoder_ids = [decoder_start, *answer[:-1]]
             row.pools = [(prompt.view, self._decoder_places(answer))]
         elif prompt.slots and self._recipe.pooling == "avg_gen":
@@ -254,17 +279,9 @@ class Prompter:
             return places[-1:]
         return places
 
-    def _encode(self, strings: list[str]) -> list[Any]:
-        return list(self._tokenizer.encode_batch(strings, add_special_tokens=False))
-
-    def _id(self, token: str) -> int:
-        number = self._tokenizer.token_to_id(token)
-        if number is None:
-            raise CheckpointError(
-                f"the recipe of {self._recipe.name} uses the token {token!r}, "
-                "which its tokenizer does not have"
-            )
-        return int(number)
+    def _encodings(self, strings: Sequence[str]) -> Iterator[Any]:
+        for run in bounded_runs(strings):
+            yield from self._tokenizer.encode_batch(run, add_special_tokens=False)
 
 
 @dataclass

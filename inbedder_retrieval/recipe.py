@@ -113,6 +113,8 @@ class Recipe(BaseModel):
                 raise ValueError("text_template must hold a token, for texts without any piece")
             if self.max_text_tokens >= self.max_positions:
                 raise ValueError("max_text_tokens must leave positions for a question")
+            if self.pooling != "avg_gen":
+                raise ValueError("prefix attention pools answer slots only (avg_gen)")
         elif "{prompt}" in self.row_template:
             _one(self.row_template, "{prompt}", "row_template")
             if self.prompt.count("{text}") != 1 or self.prompt.count("{question}") != 1:
@@ -120,6 +122,8 @@ class Recipe(BaseModel):
         else:
             _one(self.row_template, "{text}", "row_template")
             _one(self.row_template, "{question}", "row_template")
+        if self.model == "causal" and self.attention != "causal":
+            raise ValueError("a causal model needs causal attention")
         if self.general_prompt is not None and self.general_prompt.count("{text}") != 1:
             raise ValueError("general_prompt must hold '{text}' exactly once")
         if self.answer_token is None and self.model == "masked" and self.pooling == "avg_gen":

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from inbedder_retrieval.documents import AnswerWord, lone_surrogate
-from inbedder_retrieval.embedder import Embeddings, OnLong
+from inbedder_retrieval.embedder import Embeddings
 from inbedder_retrieval.errors import TextError
 from inbedder_retrieval.packing import check_several
 from inbedder_retrieval.views import Views, ViewsLike
@@ -48,9 +48,7 @@ class FakeEmbedder:
         """Equal for fakes whose vectors may be compared."""
         return f"fake-{self._seed}-{self._dimension}"
 
-    def embed(
-        self, texts: Iterable[str], views: ViewsLike, *, on_long: OnLong = "cut"
-    ) -> Embeddings:
+    def embed(self, texts: Iterable[str], views: ViewsLike) -> Embeddings:
         """Embed texts under views; no text is ever too long."""
         check_several(texts)
         views = Views.of(views)

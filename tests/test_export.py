@@ -5,7 +5,7 @@ import shutil
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import onnx
@@ -27,6 +27,9 @@ from tests.reference import plain_vectors, unit
 
 TEXTS = ["the phone is broken", "where is my refund?", "", "a red chair " * 9, "[MASK] [SEP]"]
 VIEWS = Views.of(QUESTIONS)
+
+
+BACKENDS: tuple[Literal["onnx"], Literal["torch"]] = ("onnx", "torch")
 
 
 @pytest.fixture
@@ -128,6 +131,24 @@ def test_an_export_with_no_question_keeps_the_answer_norm(folder: Path) -> None:
     before = Recipe.load(folder).answer_norm
     report = export_onnx(folder, TEXTS, Views.of({"general": None}))
     assert before == Recipe.load(folder).answer_norm == report.answer_norm
+
+
+def test_several_answer_slots_beside_the_general_view_export(folder: Path) -> None:
+    """Its vectors are not its views: each slot has one."""
+    template = ("{question}", "[SEP]", "[MASK]", "[MASK]")
+    changes = {"question_template": template, "answer_norm": None}
+    Recipe.load(folder).model_copy(update=changes).save(folder)
+    report = export_onnx(folder, TEXTS, VIEWS)
+    assert report.answer_norm is not None
+    found, plain = (Embedder(folder, backend=b).embed(TEXTS, VIEWS) for b in BACKENDS)
+    for name in VIEWS.names:
+        assert float((found[name] * plain[name]).sum(axis=1).mean()) >= 0.98
+
+
+def test_an_inner_layer_is_not_exported(folder: Path) -> None:
+    Recipe.load(folder).model_copy(update={"layer": 1}).save(folder)
+    with pytest.raises(ExportError, match="pools layer 1; only prefix models pooled at their last"):
+        export_onnx(folder, TEXTS, VIEWS)
 
 
 def test_an_export_needs_the_weights(folder: Path) -> None:

@@ -207,3 +207,11 @@ def test_many_texts_are_tokenized_a_few_at_a_time(
     assert [a.tolist() for a in parts.input_ids] == [a.tolist() for a in whole.input_ids]
     with pytest.raises(TextError, match="text 7 holds the lone surrogate"):
         packer.tokenize([*texts, "a", "\ud800"])
+
+
+def test_a_text_may_be_cut_at_its_start(packer: Packer, tiny_checkpoint: Checkpoint) -> None:
+    recipe = tiny_checkpoint.recipe.model_copy(update={"cut": "start"})
+    found = Packer(tiny_checkpoint.tokenizer(), recipe).tokenize(["b " + "a " * 40, "a b"])
+    assert found.truncated == [0]
+    kept = packer.tokenize(["a " * 40, "a b"]).input_ids
+    assert all((one == other).all() for one, other in zip(found.input_ids, kept, strict=True))

@@ -62,6 +62,12 @@ def test_a_folder_without_a_recipe_says_what_it_needs(tmp_path: Path) -> None:
         ({"max_text_tokens": 0}, "max_text_tokens"),
         ({"answer_norm": 0}, "answer_norm"),
         ({"max_text_tokens": 96}, "max_"),
+        ({"pooling": "fst_gen"}, "prefix attention pools answer slots only"),
+        ({"pooling": "re_encode", "re_encoder": "x"}, "prefix attention pools answer slots only"),
+        (
+            {"model": "causal", "attention": "joint", "row_template": ["{text}", "{question}"]},
+            "a causal model needs causal attention",
+        ),
     ],
 )
 def test_a_recipe_that_cannot_be_followed_is_refused(

@@ -221,3 +221,25 @@ def test_a_tokenizer_in_older_files_is_converted(folders: dict[str, Path], tmp_p
     expected = Embedder(folders["opt"], recipe=recipe).embed(TEXTS[:5], view)["f"]
     plain = [index for index, text in enumerate(TEXTS[:5]) if "<" not in text]
     assert np.abs(found - expected)[plain].max() < TOLERANCE
+
+
+def test_a_decoder_without_a_first_token_is_refused(
+    folders: dict[str, Path], tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(folders["t5"], tmp_path / "t5"))
+    config = json.loads((folder / "config.json").read_text())
+    del config["decoder_start_token_id"]
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match="names no token that its decoder begins with"):
+        Embedder(folder).embed(["x"], View("f", QUESTION))
+
+
+def test_another_model_that_embeds_the_answers_is_another_model(
+    folders: dict[str, Path], tiny_folder: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(tiny_folder, tmp_path / "tiny"))
+    recipe = recipe_of(folders["llama"], pooling="re_encode", re_encoder=str(folder))
+    before = Embedder(folders["llama"], recipe=recipe).fingerprint
+    own = Recipe.load(folder)
+    own.model_copy(update={"max_text_tokens": 30}).save(folder)
+    assert Embedder(folders["llama"], recipe=recipe).fingerprint != before

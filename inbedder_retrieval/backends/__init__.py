@@ -31,6 +31,11 @@ class Backend(Protocol):
 class Generator(Protocol):
     """What lets a model go on from a prompt."""
 
+    @property
+    def decoder_start(self) -> int | None:
+        """The token that a decoder begins with; None where there is no decoder of its own."""
+        ...
+
     def generate(
         self, prompts: Sequence[Sequence[int]], new_tokens: int, *, seed: int | None = None
     ) -> list[list[int]]:

@@ -66,6 +66,7 @@ class ViewCollection:
         self._registry = registry
         self._embedder = embedder
         self._closed = False
+        self._indexed: set[str] = set()
 
     @classmethod
     def create(
@@ -310,10 +311,15 @@ class ViewCollection:
         self.close()
 
     def _index_fields(self, where: Where) -> None:
+        fields = {path: kind for path, kind in where.fields() if path not in self._indexed}
+        if not fields:
+            return
+        # Asked for once: who may only read a server does without, also next time.
+        self._indexed.update(fields)
         try:
-            self._engine.index_fields(dict(where.fields()))
+            self._engine.index_fields(fields)
         except EngineError:
-            # An index makes filters faster, not right: who may only read a server has none.
+            # An index makes filters faster, not right.
             return
 
     def _check_views(self, asked: Iterable[View]) -> None:

@@ -31,7 +31,7 @@ from inbedder_retrieval.errors import DocumentError, ModelError, TextError
 __all__ = ["IndexReport", "index_documents"]
 
 BATCH_DOCUMENTS = 512
-# Below the 32 MiB that a Qdrant server takes in one request, with room for the vectors.
+# What a batch of long texts may hold in memory.
 BATCH_CHARACTERS = 4_000_000
 
 
