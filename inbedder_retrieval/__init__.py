@@ -10,13 +10,15 @@ from inbedder_retrieval.collection import (
     Where,
 )
 from inbedder_retrieval.documents import AnswerWord, Document, Hit
-from inbedder_retrieval.embedder import Embedder, Embeddings, TextEmbedder
+from inbedder_retrieval.embedder import Embedder
+from inbedder_retrieval.embeddings import Embeddings, TextEmbedder
 from inbedder_retrieval.errors import (
     CheckpointError,
     CollectionError,
     CollectionExists,
     CollectionLocked,
     CollectionNotFound,
+    DeviceError,
     DocumentError,
     EngineError,
     ExportError,
@@ -44,6 +46,7 @@ __all__ = [
     "CollectionInfo",
     "CollectionLocked",
     "CollectionNotFound",
+    "DeviceError",
     "Document",
     "DocumentError",
     "Embedder",

@@ -15,6 +15,7 @@ __all__ = [
     "check_file",
     "check_text",
     "parse_condition",
+    "parse_span",
     "parse_views",
     "parse_weights",
     "require_views",
@@ -85,18 +86,30 @@ def parse_condition(text: str) -> Where:
     return Where.range(field, **{bound: number})
 
 
+def parse_span(text: str, option: str) -> tuple[int, int]:
+    """Read a number, or two as in `1-90`: the least and the most."""
+    match = re.fullmatch(r"\s*(\d{1,9})\s*(?:-\s*(\d{1,9})\s*)?", text)
+    if match is None or not 1 <= int(match[1]) <= int(match[2] or match[1]):
+        raise InputError(
+            f"{option} is {text!r}; write a number from 1 on, or two such as 1-90, smaller first"
+        )
+    return int(match[1]), int(match[2] or match[1])
+
+
 def check_text(text: str, name: str) -> None:
     """Refuse an empty text: the library embeds one on purpose, and who types one has slipped."""
     if not text.strip():
         raise InputError(f"{name} is empty; write some text")
 
 
-def check_file(file: Path) -> None:
+def check_file(file: Path, option: str = "--out") -> None:
     """Refuse a file that cannot be written, before there is anything to write."""
     if file.is_dir():
-        raise InputError(f"--out {file} is a folder; give the name of a file to write")
+        raise InputError(f"{option} {file} is a folder; give the name of a file to write")
     if not file.absolute().parent.is_dir():
-        raise InputError(f"--out {file} is in a folder that does not exist; make the folder first")
+        raise InputError(
+            f"{option} {file} is in a folder that does not exist; make the folder first"
+        )
 
 
 def _number(text: str) -> float | None:

@@ -31,6 +31,8 @@ from inbedder_retrieval.arguments import (
     parse_weights,
     require_views,
 )
+from inbedder_retrieval.bench.command import bench
+from inbedder_retrieval.bench.machine import this_machine
 from inbedder_retrieval.collection import IndexReport, ViewCollection, Where
 from inbedder_retrieval.console import (
     complain,
@@ -41,6 +43,7 @@ from inbedder_retrieval.console import (
     print_hit,
     print_info,
     print_json,
+    print_machine,
     print_records,
     print_remarks,
     print_report,
@@ -75,6 +78,7 @@ app = typer.Typer(
 )
 views_app = typer.Typer(help="The views of a collection.")
 app.add_typer(views_app, name="views")
+app.command()(bench)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -296,8 +300,22 @@ def explain(
 
 
 @app.command()
-def info(location: options.Location, as_json: options.Json = False) -> None:
-    """Describe a collection."""
+def info(
+    location: options.MaybeLocation = None,
+    model: options.Model = None,
+    as_json: options.Json = False,
+) -> None:
+    """Describe a collection, or what runs here."""
+    if location is None:
+        embedder = Embedder(model) if model else Embedder()
+        machine = this_machine(embedder.runtime.device)
+        if as_json:
+            print_json(machine.model_dump() | {"model": embedder.name} | asdict(embedder.runtime))
+        else:
+            print_machine(machine, embedder.name, str(embedder.runtime))
+        return
+    if model is not None:
+        raise InputError("--model is for 'inbedder info' alone; a collection knows its model")
     with ViewCollection.open(location) as collection:
         found = collection.info()
     if as_json:

@@ -29,6 +29,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from inbedder_retrieval.bench.machine import Machine
 from inbedder_retrieval.collection import CollectionInfo, IndexReport, ViewRecord
 from inbedder_retrieval.demo import LABELS, DemoReport
 from inbedder_retrieval.documents import AnswerWord, Hit
@@ -44,12 +45,14 @@ __all__ = [
     "print_hit",
     "print_info",
     "print_json",
+    "print_machine",
     "print_records",
     "print_remarks",
     "print_report",
     "progress_bar",
     "remark",
     "say",
+    "status_line",
 ]
 
 out = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
@@ -93,6 +96,16 @@ def progress_bar(
             progress.update(task, completed=done)
 
         yield move
+
+
+@contextmanager
+def status_line() -> Iterator[Callable[[str], None]]:
+    """Show what is being done where somebody looks on; yield what says so."""
+    if not err.is_terminal:
+        yield lambda _: None
+        return
+    with err.status(Text("starting")) as status:
+        yield lambda text: status.update(Text(_printable(text)))
 
 
 def say(*parts: str | tuple[str, str]) -> None:
@@ -224,6 +237,15 @@ def print_info(info: CollectionInfo) -> None:
     say(f"views      {', '.join(record.name for record in info.views)}")
     say(f"model      {', '.join(models)}")
     say(f"indexes    {', '.join(info.indexed_fields) or 'none yet'}")
+
+
+def print_machine(machine: Machine, model: str, runtime: str) -> None:
+    """Describe an installation and what a model runs on in it."""
+    versions = ", ".join(f"{name} {number}" for name, number in machine.versions.items())
+    say(f"machine    {machine}")
+    say(f"installed  Python {machine.python}, {versions}")
+    say(f"model      {model}")
+    say(f"runs on    {runtime}")
 
 
 def print_records(records: Sequence[ViewRecord]) -> None:

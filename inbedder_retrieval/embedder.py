@@ -8,81 +8,30 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cached_property
+from concurrent.futures import Future
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from inbedder_retrieval.backends import Generator, load_backend
+from inbedder_retrieval.backends import Generator, Runtime, load_backend
 from inbedder_retrieval.checkpoint import DEFAULT_MODEL, find_checkpoint
 from inbedder_retrieval.documents import AnswerWord
+from inbedder_retrieval.embeddings import Embeddings, OnLong
 from inbedder_retrieval.errors import InputError, TextError
 from inbedder_retrieval.explain import WordHead
 from inbedder_retrieval.packing import PackedBatch, Packer, QuestionBlock, check_several
+from inbedder_retrieval.pipeline import Run, Workers, pipelined, runs
 from inbedder_retrieval.prompting import Prompter
 from inbedder_retrieval.recipe import Recipe
 from inbedder_retrieval.views import GENERAL, View, Views, ViewsLike
 
-__all__ = ["Embedder", "Embeddings", "OnLong", "TextEmbedder"]
+__all__ = ["Embedder"]
 
-# Measured with `python -m inbedder_retrieval.bench` on two cores: larger batches are no faster
-# and hold more memory.
-TOKEN_BUDGET = 1024
-BATCH_SIZE = 512
 ANSWER_BATCH = 64
-
-OnLong: TypeAlias = Literal["cut", "error"]
 Progress: TypeAlias = Callable[[int], None]
-
-
-class Embeddings(dict[str, NDArray[np.float32]]):
-    """Unit vectors (N, H) by view name, in the order of the texts.
-
-    Attributes:
-        truncated: indices of the texts that were longer than the model reads and were cut.
-        empty: indices of the texts that hold nothing but white space. They are embedded like any
-            other: their vector is the answer the model expects when it knows nothing.
-    """
-
-    def __init__(
-        self,
-        vectors: dict[str, NDArray[np.float32]],
-        *,
-        truncated: Sequence[int] = (),
-        empty: Sequence[int] = (),
-    ) -> None:
-        super().__init__(vectors)
-        self.truncated = list(truncated)
-        self.empty = list(empty)
-
-
-class TextEmbedder(Protocol):
-    """What a collection needs of an embedder; `Embedder` and `testing.FakeEmbedder` are two."""
-
-    @property
-    def name(self) -> str:
-        """What finds the model again: a packaged or hub name, or an absolute path."""
-        ...
-
-    @property
-    def dimension(self) -> int:
-        """H, the width of a vector."""
-        ...
-
-    @property
-    def fingerprint(self) -> str:
-        """Equal for models whose vectors may be compared."""
-        ...
-
-    def embed(self, texts: Iterable[str], views: ViewsLike) -> Embeddings:
-        """Embed texts under views, as `Embedder.embed` does."""
-        ...
-
-    def explain(self, vectors: ArrayLike, *, top: int = 5) -> list[list[AnswerWord]]:
-        """Read vectors (N, H) as words, as `Embedder.explain` does."""
-        ...
 
 
 class Embedder:
@@ -90,13 +39,18 @@ class Embedder:
 
     Args:
         model: a packaged model's name, a folder, or owner/name on the Hugging Face hub.
-        backend: `onnx` runs `model.onnx` (int8); `torch` runs the weights in float32. None takes
-            `onnx` where there is such a file.
+        backend: `onnx` runs `model.onnx` (int8); `torch` runs the weights. None takes `onnx` on a
+            CPU where there is such a file.
         recipe: how to prompt and pool, instead of what the checkpoint brings.
-        device: `cpu`, or what the backend calls an accelerator.
-        threads: CPU threads for one batch; None lets the backend choose.
+        device: `cpu`, or what the backend calls an accelerator, such as `cuda`; several, as in
+            `cuda:0,cuda:1`, get a process each (see `backends/processes.py`).
+        precision: what the layers run in: `int8` on onnx; `float32`, `float16` or `bfloat16` on
+            torch. None takes float32 on a CPU; on an accelerator float16 for encoders and bfloat16
+            for decoders.
+        threads: CPU threads; None takes as many as this process may use.
 
     Raises:
+        InputError: the backend has no such device or precision.
         CheckpointError: there is no such model, or its files do not fit each other.
         MissingExtraError: the backend's packages are not installed.
     """
@@ -108,6 +62,7 @@ class Embedder:
         backend: Literal["onnx", "torch"] | None = None,
         recipe: Recipe | None = None,
         device: str = "cpu",
+        precision: Literal["int8", "float32", "float16", "bfloat16"] | None = None,
         threads: int | None = None,
     ) -> None:
         self._checkpoint = find_checkpoint(model, recipe)
@@ -117,11 +72,13 @@ class Embedder:
         self._packer = Packer(tokenizer, recipe) if recipe.attention == "prefix" else None
         self._prompter = Prompter(tokenizer, recipe) if self._packer is None else None
         self._backend = load_backend(
-            backend or ("onnx" if self._checkpoint.has_onnx else "torch"),
+            backend,
             self._checkpoint,
             device=device,
+            precision=precision,
             threads=threads,
         )
+        self._workers = Workers(self.runtime.workers)
         self._re_encoder = Embedder(recipe.re_encoder) if recipe.re_encoder else None
 
     @property
@@ -144,12 +101,17 @@ class Embedder:
         own = self._checkpoint.fingerprint
         return f"{own}-{self._re_encoder.fingerprint}" if self._re_encoder else own
 
+    @property
+    def runtime(self) -> Runtime:
+        """What the model runs on: backend, device, precision, threads."""
+        return self._backend.runtime
+
     def embed(
         self,
         texts: Iterable[str],
         views: ViewsLike,
         *,
-        token_budget: int = TOKEN_BUDGET,
+        token_budget: int | None = None,
         on_long: OnLong = "cut",
         progress: Progress | None = None,
     ) -> Embeddings:
@@ -158,7 +120,8 @@ class Embedder:
         Args:
             texts: any iterable of N strings.
             views: a View, several, or a mapping of names to questions.
-            token_budget: tokens in one batch, padding included; bounds memory, not quality.
+            token_budget: tokens in one batch, padding included; bounds memory, not quality. None
+                takes what `runtime` says was measured to be best.
             on_long: what to do with a text longer than the model reads: `cut` it and say so in
                 `truncated`, or raise an `error`.
             progress: called with the number of texts done so far.
@@ -171,24 +134,21 @@ class Embedder:
                 `on_long="error"`.
             ViewError: the views are unusable, or a question is too long for the model.
         """
+        check_several(texts)
         views = Views.of(views)
-        done = 0
+        # Before the texts are read, which may take long.
+        questions = self._questions(views)
+        texts = list(texts)
+        whole = np.empty((len(views), len(texts), self.dimension), dtype=np.float32)
         truncated: list[int] = []
         empty: list[int] = []
-        parts: list[Embeddings] = []
-        batches = self.embed_batches(texts, views, token_budget=token_budget, on_long=on_long)
-        for part in batches:
-            truncated += [done + index for index in part.truncated]
-            empty += [done + index for index in part.empty]
-            parts.append(part)
-            done += len(part[views.names[0]])
+        for run in self._runs(texts, views, questions, None, token_budget, on_long, whole):
+            run.wait()
+            truncated += run.truncated
+            empty += run.empty
             if progress is not None:
-                progress(done)
-        nothing = np.zeros((0, self.dimension), dtype=np.float32)
-        vectors = {
-            name: np.concatenate([part[name] for part in parts]) if parts else nothing.copy()
-            for name in views.names
-        }
+                progress(run.stop)
+        vectors = dict(zip(views.names, whole, strict=True))
         return Embeddings(vectors, truncated=truncated, empty=empty)
 
     def embed_batches(
@@ -196,44 +156,27 @@ class Embedder:
         texts: Iterable[str],
         views: ViewsLike,
         *,
-        batch_size: int = BATCH_SIZE,
-        token_budget: int = TOKEN_BUDGET,
+        batch_size: int | None = None,
+        token_budget: int | None = None,
         on_long: OnLong = "cut",
     ) -> Iterator[Embeddings]:
-        """Embed a stream of texts, `batch_size` at a time, holding no more than one batch.
+        """Embed a stream of texts, `batch_size` at a time, holding no more than two such runs.
 
         Yields what `embed` returns for each run of `batch_size` texts, in order; indices in
-        `truncated` and `empty` count from the batch's first text. Raises what `embed` raises,
-        naming a text by its place in the stream.
+        `truncated` and `empty` count from the run's first text. While a run is yielded the next
+        is computed. Raises what `embed` raises, after the runs before it were yielded, naming a
+        text by its place in the stream.
         """
-        if batch_size < 1 or token_budget < 1:
-            raise InputError(
-                f"batch_size is {batch_size} and token_budget {token_budget}; both must be positive"
-            )
-        if on_long not in ("cut", "error"):
-            raise InputError(f"on_long is {on_long!r}; choose 'cut' or 'error'")
         check_several(texts)
         views = Views.of(views)
-        questions = self._questions(views)
-        stream = iter(texts)
-        for start in itertools.count(0, batch_size):
-            batch = list(itertools.islice(stream, batch_size))
-            if not batch:
-                return
-            vectors, truncated = self._vectors(batch, views, questions, start, token_budget)
-            if truncated and on_long == "error":
-                raise TextError(
-                    f"text {start + truncated[0]} is longer than {self.recipe.name} reads "
-                    f"(it begins {batch[truncated[0]][:40]!r}); split it, or use on_long='cut'"
-                )
-            if self.recipe.standardize:
-                vectors -= vectors.mean(axis=-1, keepdims=True)
-                vectors /= vectors.std(axis=-1, keepdims=True)
-            vectors /= np.linalg.norm(vectors, axis=-1, keepdims=True)
+        for run in self._runs(
+            texts, views, self._questions(views), batch_size, token_budget, on_long, None
+        ):
+            run.wait()
             yield Embeddings(
-                {name: vectors[:, number].copy() for number, name in enumerate(views.names)},
-                truncated=truncated,
-                empty=[index for index, text in enumerate(batch) if not text.strip()],
+                dict(zip(views.names, run.vectors, strict=True)),
+                truncated=[index - run.start for index in run.truncated],
+                empty=[index - run.start for index in run.empty],
             )
 
     def answer(
@@ -325,23 +268,81 @@ class Embedder:
         batches = self._prompts.batches(prompts, token_budget, generated, decoder_start=start)
         return batches, sorted({prompt.text for prompt in prompts if prompt.truncated})
 
-    def _vectors(
+    def _runs(
         self,
+        texts: Iterable[str],
+        views: Views,
+        questions: QuestionBlock | None,
+        batch_size: int | None,
+        token_budget: int | None,
+        on_long: OnLong,
+        whole: NDArray[np.float32] | None,
+    ) -> Iterator[Run]:
+        """Begin runs of texts, whose vectors go into `whole` (V, N, H) or arrays of their own."""
+        size = self.runtime.batch_size if batch_size is None else batch_size
+        budget = self.runtime.token_budget if token_budget is None else token_budget
+        if size < 1 or budget < 1:
+            raise InputError(
+                f"batch_size is {size} and token_budget {budget}; both must be positive"
+            )
+        if on_long not in ("cut", "error"):
+            raise InputError(f"on_long is {on_long!r}; choose 'cut' or 'error'")
+
+        def begin(run: tuple[int, list[str]]) -> Run:
+            start, some = run
+            shape = (len(views), len(some), self.dimension)
+            if whole is None:
+                vectors = np.empty(shape, dtype=np.float32)
+            else:
+                vectors = whole[:, start : start + len(some)]
+            return self._begin(start, some, views, questions, budget, on_long, vectors)
+
+        return pipelined(runs(texts, size), begin, Run.cancel)
+
+    def _begin(
+        self,
+        start: int,
         texts: list[str],
         views: Views,
         questions: QuestionBlock | None,
-        first: int,
         token_budget: int,
-    ) -> tuple[NDArray[np.float32], list[int]]:
-        """Return vectors (N, V, H) of their own length, and which texts were cut."""
+        on_long: OnLong,
+        vectors: NDArray[np.float32],
+    ) -> Run:
+        """Pack a run of texts, counted from `start`, and hand its batches to the workers."""
+        futures: list[Future[None]] = []
         if self._re_encoder is not None:
-            return self._re_encoded(self._re_encoder, texts, views, first)
-        vectors = np.zeros((len(texts), len(views), self.dimension), dtype=np.float32)
-        batches, truncated = self._packed(texts, views, questions, first, token_budget)
-        for packed in batches:
-            # The slots of one answer add up; the length is made one afterwards.
-            np.add.at(vectors, (packed.rows[:, None], packed.views), self._backend.run(packed))
-        return vectors, truncated
+            cut = self._re_encoded(self._re_encoder, texts, views, start, vectors)
+        else:
+            batches, cut = self._packed(texts, views, questions, start, token_budget)
+        if cut and on_long == "error":
+            raise TextError(
+                f"text {start + cut[0]} is longer than {self.recipe.name} reads "
+                f"(it begins {texts[cut[0]][:40]!r}); split it, or use on_long='cut'"
+            )
+        if self._re_encoder is None:
+            futures = [
+                self._workers.submit(partial(self._fill, vectors, packed)) for packed in batches
+            ]
+        truncated = [start + index for index in cut]
+        empty = [start + index for index, text in enumerate(texts) if not text.strip()]
+        return Run(start, start + len(texts), vectors, futures, truncated, empty)
+
+    def _fill(self, vectors: NDArray[np.float32], packed: PackedBatch) -> None:
+        """Run a batch and write its unit vectors where they belong in `vectors` (V, N, H)."""
+        found = self._backend.run(packed)
+        # The slots of one answer stand side by side, in every row alike: they are added up.
+        starts = np.flatnonzero(np.diff(packed.views[0], prepend=-1))
+        if len(starts) < found.shape[1]:
+            found = np.add.reduceat(found, starts, axis=1)
+        vectors[packed.views[:, starts], packed.rows[:, None]] = self._scaled(found)
+
+    def _scaled(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        if self.recipe.standardize:
+            vectors = vectors - vectors.mean(axis=-1, keepdims=True)
+            vectors /= vectors.std(axis=-1, keepdims=True)
+        scaled: NDArray[np.float32] = vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+        return scaled
 
     def _filled(
         self, texts: list[str], views: Views, questions: QuestionBlock | None, first: int
@@ -350,20 +351,27 @@ class Embedder:
         if self.recipe.answer_token is None:
             raise InputError(f"{self.recipe.name} has no answer slot to fill, and cannot generate")
         filled = [""] * len(texts)
-        batches, _ = self._packed(texts, views, questions, first, TOKEN_BUDGET)
+        batches, _ = self._packed(texts, views, questions, first, self.runtime.token_budget)
         for packed in batches:
-            states = self._backend.run(packed)
+            # By a worker: an interrupt that reached the backend would leave it half way.
+            states = self._workers.submit(partial(self._backend.run, packed)).result()
             best = self._word_head.logits(states.reshape(-1, states.shape[-1])).argmax(axis=1)
             for row, ids in zip(packed.rows, best.reshape(len(states), -1), strict=True):
                 filled[row] = self._decoded(ids.tolist())
         return filled
 
     def _re_encoded(
-        self, re_encoder: Embedder, texts: list[str], views: Views, first: int
-    ) -> tuple[NDArray[np.float32], list[int]]:
+        self,
+        re_encoder: Embedder,
+        texts: list[str],
+        views: Views,
+        first: int,
+        vectors: NDArray[np.float32],
+    ) -> list[int]:
+        """Write the vectors (V, N, H) of generated answers; return which texts were cut."""
         prompts = self._prompts.prompts(texts, views, first=first)
         ids = [prompt.input_ids for prompt in prompts]
-        vectors = np.zeros((len(texts), len(views), re_encoder.dimension), dtype=np.float32)
+        vectors[:] = 0
         samples = self.recipe.samples
         for sample in range(samples):
             seed = None if samples == 1 else sample
@@ -372,8 +380,9 @@ class Embedder:
             answers = [self._decoded(one) for one in words]
             embedded = re_encoder.embed(answers, GENERAL)[GENERAL.name]
             for prompt, vector in zip(prompts, embedded, strict=True):
-                vectors[prompt.text, prompt.view] += vector
-        return vectors, sorted({prompt.text for prompt in prompts if prompt.truncated})
+                vectors[prompt.view, prompt.text] += vector
+        vectors[:] = self._scaled(vectors)
+        return sorted({prompt.text for prompt in prompts if prompt.truncated})
 
     def _decoded(self, ids: Sequence[int]) -> str:
         return str(self._tokenizer.decode(list(ids), skip_special_tokens=True)).strip()
@@ -388,8 +397,8 @@ class Embedder:
     def _generator(self) -> Generator:
         if not isinstance(self._backend, Generator):
             raise InputError(
-                f"{self.recipe.name} has to generate text, which the onnx backend does not; "
-                "use backend='torch'"
+                f"{self.recipe.name} has to generate text, which {self.runtime} does not; "
+                "use backend='torch' on one device"
             )
         return self._backend
 

@@ -9,6 +9,7 @@
     ├── ModelError                      a checkpoint
     │   ├── CheckpointError             a folder that is no checkpoint, or a broken one
     │   ├── ExportError                 an exported file that is not faithful enough
+    │   ├── DeviceError                 a device that was in use and is gone
     │   └── MissingExtraError (ImportError)   an optional dependency
     └── CollectionError                 stored documents
         ├── CollectionNotFound
@@ -59,6 +60,10 @@ class CheckpointError(ModelError):
 
 class ExportError(ModelError):
     """An exported file failed its parity gate and was not written."""
+
+
+class DeviceError(ModelError):
+    """The process that ran a model on a device has ended."""
 
 
 class MissingExtraError(ModelError, ImportError):

@@ -1,12 +1,9 @@
 """Export a checkpoint to `model.onnx`, behind a parity gate.
 
-The graph takes the four arrays of a packed batch and returns the views' vectors (B, V, H) and
-the bare states they came from; mask, pooling and head are inside. Attention is exported as ONNX
-Runtime's own fused operator (com.microsoft MultiHeadAttention), so that no pattern matching has
-to find it again. The file is int8: weights per channel, embeddings included, and activations by
-scales that are measured once, on the texts given. So a vector does not depend on the batch it is
-computed in, as it does when scales are taken from each batch. The head stays float32: it is a
-thousandth of the work and the last to see an error.
+The graph is that of `PrefixModel`: it takes the two blocks of a packed batch and returns the views'
+vectors (B, V, H) and the bare states they came from; masks, pooling and head are inside. Attention
+is exported as ONNX Runtime's own fused operator (com.microsoft MultiHeadAttention), so that no
+pattern matching has to find it again. The file is int8, as `quantize.py` says.
 
 Two gates refuse the file: float32 vectors that differ from torch's, and int8 vectors that point
 elsewhere than float32's. Nothing is written when one fails.
@@ -22,7 +19,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,26 +37,18 @@ from inbedder_retrieval.views import Views
 try:
     import onnx
     import torch
-    from onnxruntime.quantization import (
-        CalibrationDataReader,
-        QuantFormat,
-        QuantType,
-        quantize_dynamic,
-        quantize_static,
-    )
-    from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, sdpa_mask
-    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 except ImportError as error:
     raise MissingExtraError("export", "export") from error
 
-from inbedder_retrieval.backends.onnx import FINGERPRINT_KEY, OnnxBackend, feeds_of
-from inbedder_retrieval.backends.torch import PackedModel, TorchBackend, load_packed_model
+from inbedder_retrieval.backends.onnx import FINGERPRINT_KEY, PRECISION_KEY, OnnxBackend
+from inbedder_retrieval.backends.prefix import MODEL_TYPES, PrefixModel
+from inbedder_retrieval.backends.torch import TorchBackend, load_packed_model
+from inbedder_retrieval.quantize import quantize, smooth
 
 __all__ = ["MAX_DIFFERENCE", "MIN_MEAN_COSINE", "ExportReport", "export_onnx"]
 
 MAX_DIFFERENCE = 1e-4
 MIN_MEAN_COSINE = 0.98
-ATTENTION = "inbedder_onnx"
 OPSET = 20
 TOKEN_BUDGET = 1024
 
@@ -119,7 +107,7 @@ def export_onnx(folder: str | Path, texts: Sequence[str], views: Views) -> Expor
         exact, small = Path(scratch) / "float32", Path(scratch) / "int8"
         exact.mkdir()
         small.mkdir()
-        _write_graph(checkpoint, exact / ONNX_FILE)
+        _write_graph(checkpoint, exact / ONNX_FILE, batches)
         plain, _ = _unit_vectors(OnnxBackend(replace(checkpoint, folder=exact)), batches)
         difference = float(np.abs(plain - reference).max())
         if not difference <= MAX_DIFFERENCE:
@@ -127,7 +115,11 @@ def export_onnx(folder: str | Path, texts: Sequence[str], views: Views) -> Expor
                 f"the float32 graph differs from torch by {difference:.2g}, more than "
                 f"{MAX_DIFFERENCE:g}; nothing was written. The exporter and this model do not fit"
             )
-        _quantize(exact / ONNX_FILE, small / ONNX_FILE, batches)
+        with _quiet():
+            quantize(exact / ONNX_FILE, small / ONNX_FILE, batches)
+        graph = onnx.load(small / ONNX_FILE)
+        _describe(graph, checkpoint, "int8")
+        onnx.save(graph, small / ONNX_FILE)
         quantized, _ = _unit_vectors(OnnxBackend(replace(checkpoint, folder=small)), batches)
         cosines = (quantized * plain).sum(axis=-1)
         mean_cosine, min_cosine = float(cosines.mean()), float(cosines.min())
@@ -158,62 +150,76 @@ def _unit_vectors(
     return vectors / norms[..., None], norms
 
 
-def _fused_attention(
-    module: torch.nn.Module,
+def _fused(
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
-    attention_mask: torch.Tensor,
-    scaling: float,
-    **_: Any,
-) -> tuple[torch.Tensor, None]:
-    """Stand for one com.microsoft MultiHeadAttention node, in transformers' attention interface.
-
-    `query`, `key` and `value` are (B, heads, S, width); returns (B, S, heads, width).
-    """
-    batch, heads, tokens, width = query.shape
-    inputs = [part.transpose(1, 2).reshape(batch, tokens, -1) for part in (query, key, value)]
-    attended: torch.Tensor = torch.onnx.ops.symbolic(
+    bias: torch.Tensor,
+    heads: int,
+) -> torch.Tensor:
+    """Stand for one com.microsoft MultiHeadAttention node, as `prefix.attend` computes it."""
+    each = bias.expand(-1, query.shape[1], -1)[:, None]
+    read: torch.Tensor = torch.onnx.ops.symbolic(
         "com.microsoft::MultiHeadAttention",
-        (*inputs, None, None, attention_mask),
-        attrs={"num_heads": heads, "scale": float(scaling)},
+        (query, key, value, None, None, each),
+        attrs={"num_heads": heads, "scale": (query.shape[-1] // heads) ** -0.5},
         dtype=query.dtype,
-        shape=(batch, tokens, heads * width),
+        shape=query.shape,
         version=1,
     )
-    return attended.reshape(batch, tokens, heads, width), None
+    return read
 
 
-def _write_graph(checkpoint: Checkpoint, path: Path) -> None:
-    ALL_ATTENTION_FUNCTIONS.register(ATTENTION, _fused_attention)
-    ALL_MASK_ATTENTION_FUNCTIONS.register(ATTENTION, sdpa_mask)
-    model: PackedModel = load_packed_model(checkpoint, attention=ATTENTION)
-    batch, tokens, count = (torch.export.Dim(name) for name in ("batch", "tokens", "views"))
+def _write_graph(checkpoint: Checkpoint, path: Path, batches: Sequence[PackedBatch] = ()) -> None:
+    """Write the float32 graph, with weights and inputs scaled for int8 by what `batches` show."""
+    model, reference = load_packed_model(checkpoint, attend=_fused), load_packed_model(checkpoint)
+    if not isinstance(model, PrefixModel) or not isinstance(reference, PrefixModel):
+        raise ExportError(
+            f"{checkpoint.name} is no {' or '.join(MODEL_TYPES)} model, and only those are "
+            "exported; nothing was written. Use backend='torch'"
+        )
+    smooth(model, reference, batches)
+    batch, text, groups, width, columns, views = (
+        torch.export.Dim(name) for name in ("batch", "text", "groups", "width", "columns", "views")
+    )
     # Sizes that differ from each other and from one, so that no axis is taken for another.
-    segments = torch.tensor([[0] * 6 + [1] * 4 + [2] * 4]).repeat(2, 1)
-    places = torch.arange(14).repeat(2, 1)
-    # Two tensors, not one twice: the exporter would make them one input.
-    example = (places.clone(), places, segments, torch.ones(2, 3, 14))
+    asked = torch.tensor([[1, 1, 1, 2, 2], [3, 3, 4, 4, -1], [5, 5, 5, 5, 5]]).repeat(2, 1, 1)
+    example = {
+        "text_ids": torch.arange(7).repeat(2, 1),
+        "text_segments": torch.zeros(2, 7, dtype=torch.long),
+        "question_ids": torch.arange(15).reshape(3, 5).repeat(2, 1, 1),
+        "question_positions": torch.arange(7, 22).reshape(3, 5).repeat(2, 1, 1),
+        "question_segments": asked,
+        "columns": torch.tensor([0, 1, 2, 3, 4, 5, 6, 9, 11, 13, 15]),
+        "pooled_segments": torch.tensor([[0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4]]).repeat(2, 1),
+        "pool_weights": torch.ones(2, 4, 11),
+    }
+    in_text, in_block = {0: batch, 1: text}, {0: batch, 1: groups, 2: width}
     with _quiet():
         program = torch.onnx.export(
             model,
-            example,
+            kwargs=example,
             dynamo=True,
             verbose=False,
             opset_version=OPSET,
-            input_names=["input_ids", "position_ids", "segment_ids", "pool_weights"],
+            input_names=list(example),
             output_names=["vectors", "states"],
-            dynamic_shapes=(
-                {0: batch, 1: tokens},
-                {0: batch, 1: tokens},
-                {0: batch, 1: tokens},
-                {0: batch, 1: count, 2: tokens},
-            ),
+            dynamic_shapes={
+                "text_ids": in_text,
+                "text_segments": in_text,
+                "question_ids": in_block,
+                "question_positions": in_block,
+                "question_segments": in_block,
+                "columns": {0: columns},
+                "pooled_segments": {0: batch, 1: columns},
+                "pool_weights": {0: batch, 1: views, 2: columns},
+            },
         )
     if program is None:
         raise ExportError("torch.onnx.export returned no program; nothing was written")
     graph = program.model_proto
-    graph.metadata_props.add(key=FINGERPRINT_KEY, value=checkpoint.fingerprint)
+    _describe(graph, checkpoint, "float32")
+    _fold_transposes(graph.graph)
     # The exporter notes the source line of every node: machine paths, and half of the graph.
     for node in graph.graph.node:
         del node.metadata_props[:]
@@ -221,41 +227,20 @@ def _write_graph(checkpoint: Checkpoint, path: Path) -> None:
     onnx.save(graph, path)
 
 
-def _quantize(source: Path, target: Path, batches: list[PackedBatch]) -> None:
-    """Write the graph with int8 weights, and int8 activations scaled by what `batches` showed."""
-    graph = onnx.load(source).graph
-    constants = {initializer.name for initializer in graph.initializer}
-    products = [node for node in graph.node if node.op_type == "MatMul"]
-    weighted = [node.name for node in products if node.input[1] in constants]
-    pooling = [node.name for node in products if node.input[1] not in constants]
-    embeddings = target.with_name("embeddings.onnx")
-    with _quiet():
-        quantize_dynamic(
-            source, embeddings, op_types_to_quantize=["Gather"], weight_type=QuantType.QInt8
-        )
-        quantize_static(
-            embeddings,
-            target,
-            _Calibration(batches),
-            quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=["MatMul"],
-            per_channel=True,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-            nodes_to_exclude=[*pooling, weighted[-1]],
-            extra_options={"OpTypesToExcludeOutputQuantization": ["MatMul"]},
-        )
-    embeddings.unlink()
+def _describe(graph: onnx.ModelProto, checkpoint: Checkpoint, precision: str) -> None:
+    """Note what a graph was made from and what it runs in."""
+    about = {FINGERPRINT_KEY: checkpoint.fingerprint, PRECISION_KEY: precision}
+    onnx.helper.set_model_props(graph, about)
 
 
-class _Calibration(CalibrationDataReader):  # type: ignore[misc]
-    """Feeds packed batches to onnxruntime's calibration."""
-
-    def __init__(self, batches: list[PackedBatch]) -> None:
-        self._feeds = iter(feeds_of(batch) for batch in batches)
-
-    def get_next(self) -> dict[str, NDArray[Any]] | None:
-        return next(self._feeds, None)
+def _fold_transposes(graph: onnx.GraphProto) -> None:
+    """Write weights the way products read them: the exporter leaves those of two streams turned."""
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    for node in [node for node in graph.node if node.op_type == "Transpose"]:
+        if weight := weights.pop(node.input[0], None):
+            turned = onnx.numpy_helper.to_array(weight).T
+            weight.CopyFrom(onnx.numpy_helper.from_array(turned.copy(), node.output[0]))
+            graph.node.remove(node)
 
 
 @contextmanager

@@ -8,16 +8,29 @@ from typing import Annotated, TypeAlias
 import typer
 
 __all__ = [
+    "Backend",
+    "BenchFile",
+    "BenchTexts",
+    "BenchViews",
+    "BenchWords",
     "Checkpoint",
+    "CurveFile",
     "DemoQuery",
+    "Device",
     "IdField",
     "Json",
+    "JsonFile",
     "Keep",
     "Location",
+    "MaybeLocation",
     "Model",
+    "NoMemory",
+    "NoPeers",
     "OnLong",
     "Out",
+    "Precision",
     "Query",
+    "Repeats",
     "SearchView",
     "SkipBad",
     "Source",
@@ -43,6 +56,12 @@ Source: TypeAlias = Annotated[
 Location: TypeAlias = Annotated[
     str,
     typer.Argument(metavar="LOCATION", help="A collection: a folder, or http://host:6333/name."),
+]
+MaybeLocation: TypeAlias = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[LOCATION]", help="A collection; without one, what models run on here is shown."
+    ),
 ]
 Query: TypeAlias = Annotated[
     str, typer.Argument(metavar="QUERY", help="A text like those you look for.")
@@ -120,3 +139,67 @@ Words: TypeAlias = Annotated[
 ]
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 Version: TypeAlias = Annotated[bool, typer.Option("--version", help="Show the version.")]
+BenchViews: TypeAlias = Annotated[
+    list[int] | None,
+    typer.Option(
+        "--views",
+        metavar="N",
+        min=1,
+        max=64,
+        help="How many questions, 1 to 64. May be given many times. "
+        "[default: 1 and 8; with --curve up to 64]",
+    ),
+]
+BenchWords: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--words", metavar="N|N-N", help="The length of the texts in words. [default: 1-90]"
+    ),
+]
+BenchTexts: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        "--texts",
+        metavar="N",
+        min=1,
+        help="How many texts at most. [default: 400; with --curve 100,000]",
+    ),
+]
+BenchFile: TypeAlias = Annotated[
+    Path | None,
+    typer.Option("--file", metavar="FILE", help="Texts of your own, one a line."),
+]
+Device: TypeAlias = Annotated[
+    str, typer.Option("--device", metavar="cpu|cuda", help="Where to run.")
+]
+Precision: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--precision",
+        metavar="int8|float32|float16|bfloat16",
+        help="Of this package. [default: the backend's own]",
+    ),
+]
+Backend: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--backend", metavar="onnx|torch", help="Of this package. [default: the model's own]"
+    ),
+]
+Repeats: TypeAlias = Annotated[
+    int, typer.Option("--repeats", metavar="N", min=1, help="Turns; their median counts.")
+]
+NoPeers: TypeAlias = Annotated[bool, typer.Option("--no-peers", help="Measure this package alone.")]
+NoMemory: TypeAlias = Annotated[bool, typer.Option("--no-memory", help="Measure no memory.")]
+JsonFile: TypeAlias = Annotated[
+    Path | None,
+    typer.Option("--json", metavar="FILE", help="Write all figures to this file as well."),
+]
+CurveFile: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--curve",
+        metavar="FILE",
+        help="Measure instead how cost grows with questions, length and texts; write it here.",
+    ),
+]

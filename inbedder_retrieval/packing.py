@@ -10,12 +10,17 @@ segment do.
     segment    0 ........... 0  -1 .. -1  | 1 ................... 1  2 ................... 2 ...
     position   0 ........ n-1   0  ..  0  | n, n+1, ...              n, n+1, ...
 
+No question looks at another, so many of them stand in groups of like length, padded to one width:
+a backend may attend within each group alone, and the cost of a question does not grow with their
+number.
+
 Answer slots are marked by where they were put, never by looking for the mask token's id: a text
 may contain `[MASK]`. Truncation cuts texts only, never a question or its slots.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -34,6 +39,7 @@ __all__ = [
     "Packer",
     "QuestionBlock",
     "TokenizedTexts",
+    "blocks_of",
     "bounded_runs",
     "check_several",
     "check_texts",
@@ -43,6 +49,9 @@ __all__ = [
 
 # The tokenizer keeps every piece of a text as a string: this bounds what it holds at a time.
 TOKENIZER_CHARACTERS = 4_000_000
+# Wider groups of questions look at more columns than they may attend to, narrower ones read the
+# text's keys more often. Flat between 48 and 96 on two cores.
+GROUP_TOKENS = 64
 
 
 @dataclass(frozen=True)
@@ -57,9 +66,14 @@ class PackedBatch:
         position_ids: (B, S) int64; a question starts again at its text's length. Counted from
             the recipe's first position.
         segment_ids: (B, S) int64; 0 the text, k the k-th question, -1 padding.
-        pool_weights: (B, V, S) float32; a vector is this times the states.
+        columns: (C,) int64; the columns that any vector is pooled from, ascending. No other needs
+            a state of the last layer.
+        pool_weights: (B, V, C) float32; a vector is this times the states of those columns.
         decoder_ids: (B, D) int64, for models with an encoder and a decoder whose decoder is
-            pooled: then the weights are (B, V, D), over the decoder's states.
+            pooled: then columns and weights are over the decoder's states.
+        text_columns: how many columns the text block has, before the question block.
+        groups: of how many groups of equal width the question block is made; 0 where a row has
+            no such two blocks.
     """
 
     rows: NDArray[np.int64]
@@ -67,8 +81,11 @@ class PackedBatch:
     input_ids: NDArray[np.int64]
     position_ids: NDArray[np.int64]
     segment_ids: NDArray[np.int64]
+    columns: NDArray[np.int64]
     pool_weights: NDArray[np.float32]
     decoder_ids: NDArray[np.int64] | None = None
+    text_columns: int = 0
+    groups: int = 0
 
 
 @dataclass(frozen=True)
@@ -76,9 +93,12 @@ class QuestionBlock:
     """The questions of all views, one after the other: what every row ends with.
 
     Attributes:
-        input_ids, offsets, segment_ids: (Q,) int64; an offset counts from the text's length.
+        input_ids, offsets, segment_ids: (G, L) int64; G groups of L tokens, padded at their ends
+            with segment -1; an offset counts from the text's length. Never empty: one padding
+            token stands where nothing is asked.
         views: (V,) int64; the view of each vector: one for the general view, one for each slot.
-        slots: (V,) int64; the column of each vector's answer slot, -1 for the general view.
+        slots: (V,) int64; the place of each vector's answer slot in the block, -1 for the general
+            view.
     """
 
     input_ids: NDArray[np.int64]
@@ -90,14 +110,16 @@ class QuestionBlock:
 
 @dataclass(frozen=True)
 class TokenizedTexts:
-    """Texts as token ids with the recipe's special tokens around them.
+    """Texts as word pieces, without the recipe's special tokens.
 
     Attributes:
-        input_ids: one int64 array a text.
+        pieces: (P,) int64; the pieces of all texts, one text after the other.
+        starts: (N + 1,) int64; where each text begins among them.
         truncated: indices of the texts that were cut.
     """
 
-    input_ids: list[NDArray[np.int64]]
+    pieces: NDArray[np.int64]
+    starts: NDArray[np.int64]
     truncated: list[int]
 
 
@@ -109,6 +131,26 @@ def may_attend(segment_ids: Any) -> Any:
     """
     query, key = segment_ids[:, :, None], segment_ids[:, None, :]
     return (key >= 0) & ((key == 0) | (key == query))
+
+
+def blocks_of(batch: PackedBatch) -> dict[str, NDArray[Any]]:
+    """Return a prefix batch as its two blocks: what the exported graph and `PrefixModel` take.
+
+    Returns, in order: text_ids, text_segments (B, T); question_ids, question_positions,
+    question_segments (B, G, L); columns (C,); pooled_segments (B, C), the segments of those
+    columns; pool_weights (B, V, C).
+    """
+    text, shape = batch.text_columns, (len(batch.rows), batch.groups, -1)
+    return {
+        "text_ids": batch.input_ids[:, :text],
+        "text_segments": batch.segment_ids[:, :text],
+        "question_ids": batch.input_ids[:, text:].reshape(shape),
+        "question_positions": batch.position_ids[:, text:].reshape(shape),
+        "question_segments": batch.segment_ids[:, text:].reshape(shape),
+        "columns": batch.columns,
+        "pooled_segments": batch.segment_ids[:, batch.columns],
+        "pool_weights": batch.pool_weights,
+    }
 
 
 def check_several(texts: Iterable[str]) -> None:
@@ -174,29 +216,41 @@ class Packer:
             ViewError: the model has no general view, or a question is too long to fit beside the
                 longest text.
         """
-        ids: list[int] = []
-        offsets: list[int] = []
-        segments: list[int] = []
-        slots: list[tuple[int, int]] = []
+        views_of: list[int] = []
+        slots: list[int] = []
+        asked: list[tuple[int, list[int], list[int]]] = []
         for number, view in enumerate(views):
-            if view.instruction is None:
-                if self._recipe.general == "none":
-                    raise ViewError(
-                        f"model {self._recipe.name} has no general view; ask it a question instead"
-                    )
-                slots.append((number, -1))
-                continue
-            question, answers = self._question(view)
-            slots += [(number, len(ids) + place) for place in answers]
-            ids += question
-            offsets += range(len(question))
-            segments += [number + 1] * len(question)
+            if view.instruction is not None:
+                asked.append((number, *self._question(view)))
+            elif self._recipe.general == "none":
+                raise ViewError(
+                    f"model {self._recipe.name} has no general view; ask it a question instead"
+                )
+            else:
+                views_of.append(number)
+                slots.append(-1)
+        groups, width = _groups([len(ids) for _, ids, _ in asked])
+        shape = (len(groups), width)
+        input_ids = np.zeros(shape, dtype=np.int64)
+        offsets = np.zeros(shape, dtype=np.int64)
+        segment_ids = np.full(shape, -1, dtype=np.int64)
+        for group, members in enumerate(groups):
+            start = 0
+            for member in members:
+                number, ids, answers = asked[member]
+                places = slice(start, start + len(ids))
+                input_ids[group, places] = ids
+                offsets[group, places] = range(len(ids))
+                segment_ids[group, places] = number + 1
+                views_of += [number] * len(answers)
+                slots += [group * width + start + place for place in answers]
+                start += len(ids)
         return QuestionBlock(
-            np.array(ids, dtype=np.int64),
-            np.array(offsets, dtype=np.int64),
-            np.array(segments, dtype=np.int64),
-            np.array([number for number, _ in slots], dtype=np.int64),
-            np.array([place for _, place in slots], dtype=np.int64),
+            input_ids,
+            offsets,
+            segment_ids,
+            np.array(views_of, dtype=np.int64),
+            np.array(slots, dtype=np.int64),
         )
 
     def tokenize(self, texts: Sequence[str], *, first: int = 0) -> TokenizedTexts:
@@ -209,17 +263,20 @@ class Packer:
         """
         check_texts(texts, first)
         limit = self._recipe.max_text_tokens
-        before, after = (np.array(ids, dtype=np.int64) for ids in self._text_ids)
-        input_ids: list[NDArray[np.int64]] = []
+        kept = slice(-limit, None) if self._recipe.cut == "start" else slice(limit)
+        ids: list[list[int]] = []
         truncated: list[int] = []
         for run in bounded_runs(texts):
             for encoding in self._tokenizer.encode_batch_fast(run, add_special_tokens=False):
                 pieces = encoding.ids
                 if len(pieces) > limit:
-                    truncated.append(len(input_ids))
-                    pieces = pieces[-limit:] if self._recipe.cut == "start" else pieces[:limit]
-                input_ids.append(np.concatenate([before, np.array(pieces, np.int64), after]))
-        return TokenizedTexts(input_ids, truncated)
+                    truncated.append(len(ids))
+                    pieces = pieces[kept]
+                ids.append(pieces)
+        starts = np.zeros(len(ids) + 1, dtype=np.int64)
+        starts[1:] = np.cumsum([len(pieces) for pieces in ids])
+        flat = np.fromiter(itertools.chain.from_iterable(ids), np.int64, count=int(starts[-1]))
+        return TokenizedTexts(flat, starts, truncated)
 
     def batches(
         self, texts: TokenizedTexts, questions: QuestionBlock, token_budget: int
@@ -228,53 +285,67 @@ class Packer:
 
         A batch holds at least one text, so a budget below a row's length is exceeded by that row.
         """
-        lengths = np.array([len(ids) for ids in texts.input_ids], dtype=np.int64)
+        lengths = np.diff(texts.starts) + self._text_specials
         order = np.argsort(lengths, kind="stable")
-        extra = len(questions.input_ids)
+        extra = questions.input_ids.size
         start = 0
         while start < len(order):
-            stop = start + 1
             # Sorted by length: the last row of a batch is its longest.
-            while (
-                stop < len(order)
-                and (stop + 1 - start) * (lengths[order[stop]] + extra) <= token_budget
-            ):
-                stop += 1
+            sizes = (lengths[order[start:]] + extra) * np.arange(1, len(order) - start + 1)
+            stop = start + max(1, int(np.searchsorted(sizes, token_budget, side="right")))
             rows = order[start:stop]
-            yield self._pack(rows, [texts.input_ids[row] for row in rows], lengths[rows], questions)
+            yield self._pack(texts, rows, lengths[rows], questions)
             start = stop
 
     def _pack(
         self,
+        texts: TokenizedTexts,
         rows: NDArray[np.int64],
-        texts: list[NDArray[np.int64]],
         lengths: NDArray[np.int64],
         questions: QuestionBlock,
     ) -> PackedBatch:
         width = int(lengths.max())
-        shape = (len(rows), width + len(questions.input_ids))
+        shape = (len(rows), width + questions.input_ids.size)
         is_text = np.arange(width) < lengths[:, None]
 
         input_ids = np.zeros(shape, dtype=np.int64)
-        input_ids[:, :width][is_text] = np.concatenate(texts)
-        input_ids[:, width:] = questions.input_ids
+        before, after = self._text_ids
+        input_ids[:, : len(before)] = before
+        pieces = input_ids[:, len(before) : width - len(after)]
+        places = np.arange(pieces.shape[1])
+        own = places < (lengths - self._text_specials)[:, None]
+        pieces[own] = texts.pieces[(texts.starts[rows][:, None] + places)[own]]
+        ends = lengths[:, None] - np.arange(len(after), 0, -1)
+        np.put_along_axis(input_ids, ends, np.array(after, dtype=np.int64)[None], axis=1)
+        input_ids[:, width:] = questions.input_ids.ravel()
 
         position_ids = np.zeros(shape, dtype=np.int64)
         position_ids[:, :width] = np.where(is_text, np.arange(width), 0)
-        position_ids[:, width:] = lengths[:, None] + questions.offsets
+        position_ids[:, width:] = lengths[:, None] + questions.offsets.ravel()
         position_ids += self._recipe.first_position
 
         segment_ids = np.full(shape, -1, dtype=np.int64)
         segment_ids[:, :width][is_text] = 0
-        segment_ids[:, width:] = questions.segment_ids
+        segment_ids[:, width:] = questions.segment_ids.ravel()
 
-        pool_weights = np.zeros((len(rows), len(questions.slots), shape[1]), dtype=np.float32)
         asked = np.flatnonzero(questions.slots >= 0)
-        pool_weights[:, asked, width + questions.slots[asked]] = 1.0
-        mean = (is_text / lengths[:, None]).astype(np.float32)
-        pool_weights[:, questions.slots < 0, :width] = mean[:, None, :]
-        views = np.broadcast_to(questions.views, (len(rows), len(questions.views)))
-        return PackedBatch(rows, views, input_ids, position_ids, segment_ids, pool_weights)
+        general = np.flatnonzero(questions.slots < 0)
+        read = width if len(general) else 0
+        columns = np.concatenate([np.arange(read), width + questions.slots[asked]])
+        pool_weights = np.zeros((len(rows), len(questions.slots), len(columns)), dtype=np.float32)
+        pool_weights[:, asked, read + np.arange(len(asked))] = 1.0
+        pool_weights[:, general, :read] = (is_text / lengths[:, None])[:, None, :read]
+        return PackedBatch(
+            rows,
+            np.broadcast_to(questions.views, (len(rows), len(questions.views))),
+            input_ids,
+            position_ids,
+            segment_ids,
+            columns,
+            pool_weights,
+            text_columns=width,
+            groups=len(questions.input_ids),
+        )
 
     def _question(self, view: View) -> tuple[list[int], list[int]]:
         """Return a question's tokens, and where among them its answer slots are."""
@@ -303,3 +374,24 @@ class Packer:
                 continue
             ids[place > middle].append(token_number(self._tokenizer, token, self._recipe.name))
         return ids
+
+
+def _groups(lengths: Sequence[int]) -> tuple[list[list[int]], int]:
+    """Part questions, in order, into groups of like length; return them and their width.
+
+    As many groups as `GROUP_TOKENS` asks for, and of those the narrowest.
+    """
+    count = -(-sum(lengths) // GROUP_TOKENS)
+    width = max([*lengths, -(-sum(lengths) // max(count, 1)), 1])
+    while True:
+        groups: list[list[int]] = [[]]
+        room = width
+        for number, length in enumerate(lengths):
+            if length > room:
+                groups.append([])
+                room = width
+            groups[-1].append(number)
+            room -= length
+        if len(groups) <= max(count, 1):
+            return groups, width
+        width += 1

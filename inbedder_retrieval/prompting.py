@@ -319,13 +319,15 @@ def _pad(rows: list[_Row]) -> PackedBatch:
     for number, row in enumerate(rows):
         for vector, (_, places) in enumerate(row.pools):
             weights[number, vector, places] = 1.0 / len(places)
+    columns = np.flatnonzero(weights.any(axis=(0, 1)))
     return PackedBatch(
         rows=np.array([row.text for row in rows], dtype=np.int64),
         views=np.array([[view for view, _ in row.pools] for row in rows], dtype=np.int64),
         input_ids=_filled([row.input_ids for row in rows], 0),
         position_ids=_filled([row.positions for row in rows], 0),
         segment_ids=_filled([row.segments for row in rows], -1),
-        pool_weights=weights,
+        columns=columns,
+        pool_weights=weights[:, :, columns],
         decoder_ids=_filled(decoded, 0) if decoded else None,
     )
 

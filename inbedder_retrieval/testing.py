@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from inbedder_retrieval.documents import AnswerWord, lone_surrogate
-from inbedder_retrieval.embedder import Embeddings
+from inbedder_retrieval.embeddings import Embeddings
 from inbedder_retrieval.errors import TextError
 from inbedder_retrieval.packing import check_several
 from inbedder_retrieval.views import Views, ViewsLike

@@ -215,7 +215,7 @@ def test_no_texts_give_no_rows(tiny: Embedder) -> None:
     assert list(tiny.embed_batches([], FEELING)) == []
 
 
-def test_a_stream_is_read_one_batch_at_a_time(tiny: Embedder) -> None:
+def test_a_stream_is_read_one_batch_ahead(tiny: Embedder) -> None:
     read = 0
 
     def stream() -> Iterator[str]:
@@ -229,7 +229,8 @@ def test_a_stream_is_read_one_batch_at_a_time(tiny: Embedder) -> None:
     assert read == 0
     done = 0
     for batch in batches:
-        assert read == min(done + 4, 18)
+        # What is yielded, and the run that is computed meanwhile.
+        assert read == min(done + 8, 18)
         for name, vectors in batch.items():
             wanted = whole[name][done : done + 4]
             np.testing.assert_allclose(vectors, wanted, rtol=0, atol=1e-5)
@@ -241,11 +242,66 @@ def test_a_stream_is_read_one_batch_at_a_time(tiny: Embedder) -> None:
     assert done == 18
 
 
+def test_many_texts_are_the_same_at_once_and_as_a_stream(tiny: Embedder) -> None:
+    """They are sorted by length a run at a time, and stand in the caller's order."""
+    texts = [f"the phone {k} {'a ' * (k % 7)}" for k in range(2 * tiny.runtime.batch_size + 9)]
+    whole = tiny.embed(iter(texts), FEELING)["feeling"]
+    parts = [part["feeling"] for part in tiny.embed_batches(texts, FEELING, batch_size=100)]
+    np.testing.assert_allclose(whole, np.concatenate(parts), rtol=0, atol=1e-5)
+    for k in (0, 600, len(texts) - 1):
+        alone = tiny.embed([texts[k]], FEELING)["feeling"][0]
+        np.testing.assert_allclose(whole[k], alone, rtol=0, atol=1e-5)
+
+
 def test_a_broken_text_is_named_by_its_place_in_the_stream(tiny: Embedder) -> None:
     batches = tiny.embed_batches(["a", "b", "c", "d \ud83d"], FEELING, batch_size=2)
     assert next(batches)["feeling"].shape == (2, 32)
     with pytest.raises(TextError, match="text 3 holds the lone surrogate"):
         next(batches)
+
+
+def test_an_error_of_the_stream_comes_after_the_texts_before_it(tiny: Embedder) -> None:
+    def stream() -> Iterator[str]:
+        yield from ["a", "b", "c"]
+        raise OSError("the disk is gone")
+
+    batches = tiny.embed_batches(stream(), FEELING, batch_size=1)
+    assert [next(batches)["feeling"].shape for _ in range(3)] == [(1, 32)] * 3
+    with pytest.raises(OSError, match="the disk is gone"):
+        next(batches)
+    with pytest.raises(OSError, match="the disk is gone"):
+        tiny.embed(stream(), FEELING)
+
+
+def test_a_stream_may_use_the_embedder_that_reads_it(tiny: Embedder) -> None:
+    def stream() -> Iterator[str]:
+        for text in TEXTS:
+            assert tiny.embed([text], GENERAL)["general"].shape == (1, 32)
+            yield text
+
+    found = np.concatenate(
+        [part["feeling"] for part in tiny.embed_batches(stream(), FEELING, batch_size=2)]
+    )
+    wanted = tiny.embed(TEXTS, FEELING)["feeling"]
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5)
+
+
+def test_an_abandoned_stream_is_read_no_further(tiny: Embedder) -> None:
+    read: list[int] = []
+    closed: list[bool] = []
+
+    def stream() -> Iterator[str]:
+        try:
+            for k in range(1000):
+                read.append(k)
+                yield "the phone"
+        finally:
+            closed.append(True)
+
+    for _ in tiny.embed_batches(stream(), FEELING, batch_size=3):
+        break
+    assert (len(read), closed) == (6, [True])
+    assert tiny.embed(["a"], FEELING)["feeling"].shape == (1, 32)
 
 
 def test_progress_counts_the_texts_done(tiny: Embedder) -> None:

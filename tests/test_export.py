@@ -168,31 +168,55 @@ def test_without_onnx_the_install_line_is_given(monkeypatch: pytest.MonkeyPatch)
 def test_attention_and_normalisation_are_fused(
     graph: onnx.ModelProto, config: dict[str, Any]
 ) -> None:
-    """Two normalisations a layer, one after the embeddings, one in the head."""
-    layers = config["num_hidden_layers"]
+    """Text and questions are two streams up to the last layer, where only pooled columns read on.
+
+    So every layer but the last attends twice and normalises four times (after attention and after
+    the feed-forward network, once a stream); the last attends once and normalises twice. Beside
+    the layers each stream's embeddings are normalised, and the head's states.
+    """
+    before_last = config["num_hidden_layers"] - 1
     counts = Counter(node.op_type for node in graph.graph.node)
-    assert counts["MultiHeadAttention"] == layers
-    assert counts["LayerNormalization"] == 2 * layers + 2
+    assert counts["MultiHeadAttention"] == 2 * before_last + 1
+    assert counts["LayerNormalization"] == 4 * before_last + 2 + 2 + 1
     assert counts["Softmax"] == 0
 
 
 def test_every_product_but_the_heads_and_the_word_embeddings_are_int8(
     graph: onnx.ModelProto, config: dict[str, Any]
 ) -> None:
-    """Query, key, value, output and two of the feed-forward network: six products a layer."""
+    """Six products a layer and stream: query, key, value, output, two of the feed-forward network.
+
+    The last layer has one stream: its queries are of the pooled columns, its keys and values of
+    both streams side by side.
+    """
+    layers = config["num_hidden_layers"]
     constants = {tensor.name: tensor for tensor in graph.graph.initializer}
-    makers = {name: node.op_type for node in graph.graph.node for name in node.output}
+    makers = {name: node for node in graph.graph.node for name in node.output}
     products = [node for node in graph.graph.node if node.op_type == "MatMul"]
-    assert sum(node.input[1] in constants for node in products) == 1
+    [head] = [node for node in products if node.input[1] in constants]
+    assert constants[head.input[1]].data_type == onnx.TensorProto.FLOAT
     quantized = [
-        node
+        [makers[name] for name in node.input]
         for node in products
-        if [makers.get(name) for name in node.input] == ["DequantizeLinear"] * 2
+        if [name in makers and makers[name].op_type for name in node.input]
+        == ["DequantizeLinear"] * 2
     ]
-    assert len(quantized) == 6 * config["num_hidden_layers"]
+    assert len(quantized) == 12 * (layers - 1) + 6
     shape = [config["vocab_size"], config["hidden_size"]]
     [words] = [tensor for tensor in graph.graph.initializer if list(tensor.dims) == shape]
     assert words.data_type in (onnx.TensorProto.INT8, onnx.TensorProto.UINT8)
+
+
+def test_a_weight_that_two_streams_read_is_stored_once() -> None:
+    """The packaged model's: of weights as small as the tiny one's the exporter makes copies."""
+    folder = PACKAGED_MODELS / "inbedder-minilm"
+    config, graph = find_checkpoint(folder).config, onnx.load(folder / "model.onnx")
+    layers, width = config["num_hidden_layers"], config["hidden_size"]
+    inner = config["intermediate_size"]
+    shapes = Counter(tuple(tensor.dims) for tensor in graph.graph.initializer)
+    # Query, key, value and output of every layer, and the head's.
+    assert shapes[width, width] == 4 * layers + 1
+    assert shapes[width, inner] == shapes[inner, width] == layers
 
 
 def test_no_path_of_the_machine_that_exported_is_in_the_graph(graph: onnx.ModelProto) -> None:

@@ -20,7 +20,13 @@ from inbedder_retrieval import (
     Views,
 )
 from inbedder_retrieval.checkpoint import Checkpoint
-from inbedder_retrieval.packing import PackedBatch, Packer, may_attend
+from inbedder_retrieval.packing import (
+    PackedBatch,
+    Packer,
+    TokenizedTexts,
+    blocks_of,
+    may_attend,
+)
 from tests.reference import pieces, plain_tokenizer
 
 VIEWS = Views([View("a", "how?"), GENERAL, View("b", "what does the customer need?")])
@@ -40,6 +46,17 @@ def pack(packer: Packer, texts: list[str], views: Views, budget: int) -> list[Pa
     return list(packer.batches(packer.tokenize(texts), packer.questions(views), budget))
 
 
+def pooled_from(batch: PackedBatch) -> NDArray[np.float32]:
+    """The pool weights over all columns (B, V, S)."""
+    whole = np.zeros((*batch.pool_weights.shape[:2], batch.input_ids.shape[1]), dtype=np.float32)
+    whole[:, :, batch.columns] = batch.pool_weights
+    return whole
+
+
+def pieces_of(texts: TokenizedTexts) -> list[list[int]]:
+    return [part.tolist() for part in np.split(texts.pieces, texts.starts[1:-1])]
+
+
 TEXTS = st.lists(
     st.text("abz ?ü😀\n", max_size=70) | st.sampled_from(["[MASK] [SEP]", "the phone " * 30]),
     max_size=7,
@@ -52,23 +69,35 @@ QUESTIONS = st.lists(
 
 
 @settings(max_examples=50, deadline=None)
-@given(texts=TEXTS, questions=QUESTIONS, budget=st.integers(1, 300))
-@example(texts=["", "a" * 70], questions=[None], budget=100)
+@given(
+    texts=TEXTS,
+    questions=QUESTIONS,
+    budget=st.integers(1, 300),
+    group_tokens=st.sampled_from([1, 7, 20, 64]),
+)
+@example(texts=["", "a" * 70], questions=[None], budget=100, group_tokens=64)
+@example(texts=["a"], questions=["how?", None, "h" * 12, "?"], budget=100, group_tokens=7)
 def test_every_batch_holds_what_the_docstring_draws(
     packer: Packer,
     tokenizer: Any,
     texts: list[str],
     questions: list[str | None],
     budget: int,
+    group_tokens: int,
 ) -> None:
     views = Views(GENERAL if q is None else View(f"v{k}", q) for k, q in enumerate(questions))
-    batches = pack(packer, texts, views, budget)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("inbedder_retrieval.packing.GROUP_TOKENS", group_tokens)
+        batches = pack(packer, texts, views, budget)
     assert sorted(int(row) for batch in batches for row in batch.rows) == list(range(len(texts)))
     cls, sep, mask = tokenizer.convert_tokens_to_ids(["[CLS]", "[SEP]", "[MASK]"])
     for batch in batches:
         assert batch.input_ids.size <= budget or len(batch.rows) == 1
+        assert (np.diff(batch.columns) > 0).all()
+        assert batch.pool_weights.any(axis=(0, 1)).all()
+        whole = pooled_from(batch)
         for place, row in enumerate(batch.rows):
-            segments, weights = batch.segment_ids[place], batch.pool_weights[place]
+            segments, weights = batch.segment_ids[place], whole[place]
             text = [cls, *pieces(tokenizer, texts[row])[:40], sep]
             wanted = {0: text} | {
                 k + 1: [*pieces(tokenizer, q), sep, mask]
@@ -83,13 +112,57 @@ def test_every_batch_holds_what_the_docstring_draws(
                 assert batch.position_ids[place][columns].tolist() == list(
                     range(first, first + len(ids))
                 )
-            for k, question in enumerate(questions):
+            assert batch.views[place].tolist() == sorted(
+                range(len(questions)), key=lambda k: questions[k] is not None
+            )
+            for vector, k in enumerate(batch.views[place]):
+                question = questions[k]
                 pooled = np.zeros(len(segments))
                 if question is None:
                     pooled[segments == 0] = 1 / len(text)
                 else:
                     pooled[np.flatnonzero(segments == k + 1)[-1]] = 1
-                np.testing.assert_allclose(weights[k], pooled, rtol=0, atol=1e-7)
+                np.testing.assert_allclose(weights[vector], pooled, rtol=0, atol=1e-7)
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    lengths=st.lists(st.integers(1, 12), min_size=1, max_size=20),
+    group_tokens=st.integers(1, 40),
+)
+def test_questions_stand_in_groups_that_none_of_them_leaves(
+    packer: Packer, lengths: list[int], group_tokens: int
+) -> None:
+    """And there are no more groups than the tokens need at the width that was wanted."""
+    views = Views(View(f"v{k}", "the " * length) for k, length in enumerate(lengths))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("inbedder_retrieval.packing.GROUP_TOKENS", group_tokens)
+        [batch] = pack(packer, ["a phone"], views, budget=1)
+        block = packer.questions(views)
+    blocks = blocks_of(batch)
+    total = sum(lengths) + 2 * len(lengths)
+    assert blocks["question_ids"].shape == (1, *block.input_ids.shape)
+    assert batch.groups == len(block.input_ids)
+    assert batch.groups <= -(-total // group_tokens)
+    assert (block.segment_ids >= 0).sum() == total
+    homes = [np.flatnonzero((block.segment_ids == k + 1).any(axis=1)) for k in range(len(views))]
+    assert all(len(home) == 1 for home in homes)
+
+
+def test_a_batch_is_cut_into_its_two_blocks(packer: Packer) -> None:
+    [batch] = pack(packer, ["a", "the phone"], VIEWS, budget=100)
+    blocks = blocks_of(batch)
+    rows, groups = 2, batch.groups
+    both = [
+        np.concatenate([blocks[f"text_{part}"], blocks[f"question_{part}"].reshape(rows, -1)], 1)
+        for part in ("ids", "segments")
+    ]
+    assert (both[0] == batch.input_ids).all()
+    assert (both[1] == batch.segment_ids).all()
+    assert blocks["text_ids"].shape == (rows, 4)
+    assert blocks["question_ids"].shape[:2] == (rows, groups)
+    # [CLS] the phone [SEP] of the general view, and both answers.
+    assert blocks["pooled_segments"].tolist() == [[0, 0, 0, -1, 1, 3], [0, 0, 0, 0, 1, 3]]
 
 
 @settings(max_examples=50, deadline=None)
@@ -127,7 +200,7 @@ def test_every_answer_slot_has_a_vector_of_its_own(tiny_checkpoint: Checkpoint) 
     [batch] = pack(packer, ["a"], Views([View("a", "how?"), View("b", "what?")]), budget=100)
     assert batch.views.tolist() == [[0, 0, 1, 1]]
     mask = tiny_checkpoint.tokenizer().token_to_id("[MASK]")
-    where = batch.pool_weights[0].argmax(axis=1)
+    where = batch.columns[batch.pool_weights[0].argmax(axis=1)]
     assert (batch.pool_weights[0].sum(axis=1) == 1).all()
     assert where.tolist() == np.flatnonzero(batch.input_ids[0] == mask).tolist()
     assert batch.segment_ids[0][where].tolist() == [1, 1, 2, 2]
@@ -146,16 +219,22 @@ def test_positions_count_from_the_recipes_first(
 
 def test_a_text_of_special_tokens_moves_no_answer_slot(packer: Packer) -> None:
     [batch] = pack(packer, ["[MASK] [SEP] [MASK]"], VIEWS, budget=100)
-    asked = batch.pool_weights[0, [0, 2]]
+    assert batch.views.tolist() == [[1, 0, 2]]
+    asked = pooled_from(batch)[0, 1:]
     assert (asked > 0).sum(axis=1).tolist() == [1, 1]
     assert (batch.segment_ids[0][asked.argmax(axis=1)] == [1, 3]).all()
+    assert [batch.columns[-2], batch.columns[-1]] == asked.argmax(axis=1).tolist()
 
 
 def test_a_text_is_cut_and_reported_and_its_last_token_stays(packer: Packer) -> None:
     found = packer.tokenize(["a " * 40, "a " * 41, "", "b " * 2000])
     assert found.truncated == [1, 3]
-    assert [len(ids) for ids in found.input_ids] == [42, 42, 2, 42]
-    assert (found.input_ids[1] == found.input_ids[0]).all()
+    pieces = pieces_of(found)
+    assert [len(ids) for ids in pieces] == [40, 40, 0, 40]
+    assert pieces[1] == pieces[0]
+    [batch] = pack(packer, ["a " * 41], Views([GENERAL]), budget=1)
+    separator = packer.questions(VIEWS).input_ids[0, -2]
+    assert batch.input_ids[0][batch.segment_ids[0] == 0][-1] == separator
 
 
 def test_a_question_is_never_cut(packer: Packer) -> None:
@@ -170,7 +249,7 @@ def test_a_question_is_never_cut(packer: Packer) -> None:
 def test_a_question_that_the_tokenizer_drops_keeps_its_answer_slot(packer: Packer) -> None:
     [batch] = pack(packer, ["a"], Views([View("a", "\u200b"), View("b", "?")]), budget=100)
     assert batch.segment_ids.tolist() == [[0, 0, 0, 1, 1, 2, 2, 2]]
-    assert batch.pool_weights[0].argmax(axis=1).tolist() == [4, 7]
+    assert batch.columns[batch.pool_weights[0].argmax(axis=1)].tolist() == [4, 7]
 
 
 def test_a_model_without_a_general_view_refuses_it(tiny_checkpoint: Checkpoint) -> None:
@@ -204,7 +283,7 @@ def test_many_texts_are_tokenized_a_few_at_a_time(
     monkeypatch.setattr("inbedder_retrieval.packing.TOKENIZER_CHARACTERS", 4)
     parts = packer.tokenize(texts)
     assert parts.truncated == whole.truncated == [0, 3]
-    assert [a.tolist() for a in parts.input_ids] == [a.tolist() for a in whole.input_ids]
+    assert pieces_of(parts) == pieces_of(whole)
     with pytest.raises(TextError, match="text 7 holds the lone surrogate"):
         packer.tokenize([*texts, "a", "\ud800"])
 
@@ -213,5 +292,32 @@ def test_a_text_may_be_cut_at_its_start(packer: Packer, tiny_checkpoint: Checkpo
     recipe = tiny_checkpoint.recipe.model_copy(update={"cut": "start"})
     found = Packer(tiny_checkpoint.tokenizer(), recipe).tokenize(["b " + "a " * 40, "a b"])
     assert found.truncated == [0]
-    kept = packer.tokenize(["a " * 40, "a b"]).input_ids
-    assert all((one == other).all() for one, other in zip(found.input_ids, kept, strict=True))
+    assert pieces_of(found) == pieces_of(packer.tokenize(["a " * 40, "a b"]))
+
+
+@pytest.mark.parametrize(
+    "template", [("[CLS]", "{text}"), ("{text}", "[SEP]"), ("[CLS]", "[MASK]", "{text}", "[SEP]")]
+)
+def test_a_template_may_have_tokens_on_one_side_only(
+    tiny_checkpoint: Checkpoint, template: tuple[str, ...]
+) -> None:
+    recipe = tiny_checkpoint.recipe.model_copy(update={"text_template": template})
+    tokenizer = tiny_checkpoint.tokenizer()
+    [batch] = pack(Packer(tokenizer, recipe), ["the phone", ""], VIEWS, budget=100)
+    for place, row in enumerate(batch.rows):
+        text = [["the", "phone"], []][row]
+        middle = template.index("{text}")
+        wanted = [*template[:middle], *text, *template[middle + 1 :]]
+        ids = batch.input_ids[place][batch.segment_ids[place] == 0]
+        assert [tokenizer.id_to_token(k) for k in ids] == wanted
+        general = pooled_from(batch)[place, batch.views[place].tolist().index(1)]
+        assert general.sum() == pytest.approx(1)
+
+
+def test_no_questions_leave_one_column_of_padding(packer: Packer) -> None:
+    """A block of no columns at all is what no backend has to know."""
+    [batch] = pack(packer, ["a", ""], Views([GENERAL]), budget=100)
+    blocks = blocks_of(batch)
+    assert blocks["question_ids"].shape == (2, 1, 1)
+    assert (blocks["question_segments"] == -1).all()
+    assert blocks["columns"].tolist() == [0, 1, 2]

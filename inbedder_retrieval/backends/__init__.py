@@ -7,6 +7,7 @@ before it is needed.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -16,14 +17,47 @@ from inbedder_retrieval.checkpoint import Checkpoint
 from inbedder_retrieval.errors import InputError
 from inbedder_retrieval.packing import PackedBatch
 
-__all__ = ["Backend", "Generator", "load_backend"]
+__all__ = ["Backend", "Generator", "Runtime", "load_backend"]
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """What a model runs on, and the batches it likes.
+
+    Attributes:
+        threads: CPU threads at work at a time.
+        workers: how many batches may be run at a time, each by a thread of its own.
+        token_budget: tokens in one batch, padding included.
+        batch_size: texts that are sorted by length together.
+    """
+
+    backend: str
+    device: str
+    precision: str
+    threads: int
+    workers: int
+    token_budget: int
+    batch_size: int
+
+    def __str__(self) -> str:
+        threads = f", {self.threads} thread{'s' * (self.threads != 1)}"
+        on_cpu = threads if self.device == "cpu" else ""
+        return f"{self.backend} {self.precision} on {self.device}{on_cpu}"
 
 
 class Backend(Protocol):
     """What runs packed batches."""
 
+    @property
+    def runtime(self) -> Runtime:
+        """What it runs on."""
+        ...
+
     def run(self, batch: PackedBatch) -> NDArray[np.float32]:
-        """Return the vectors (B, V, H) of a batch, with the recipe's head, not yet unit length."""
+        """Return the vectors (B, V, H) of a batch, with the recipe's head, not yet unit length.
+
+        May be called by `runtime.workers` threads at a time.
+        """
         ...
 
 
@@ -44,16 +78,24 @@ class Generator(Protocol):
 
 
 def load_backend(
-    name: str, checkpoint: Checkpoint, *, device: str = "cpu", threads: int | None = None
+    name: str | None,
+    checkpoint: Checkpoint,
+    *,
+    device: str = "cpu",
+    precision: str | None = None,
+    threads: int | None = None,
 ) -> Backend:
     """Load a checkpoint on `onnx` or `torch`.
 
     Args:
-        device: `cpu`, or what the backend calls an accelerator, such as `cuda`.
-        threads: CPU threads for one batch; None lets the backend choose.
+        name: None takes `onnx` where the checkpoint's `model.onnx` gives what is asked for.
+        device: `cpu`, or what the backend calls an accelerator, such as `cuda`; several, parted
+            by commas, get a process each.
+        precision: what the layers run in; None takes the backend's own for the device.
+        threads: CPU threads; None takes as many as this process may use.
 
     Raises:
-        InputError: no such backend, or fewer than one thread.
+        InputError: no such backend, device or precision, or fewer than one thread.
         MissingExtraError: the backend's packages are not installed.
         CheckpointError: the checkpoint has no file for this backend, or a broken one.
     """
@@ -61,12 +103,20 @@ def load_backend(
         raise InputError(
             f"threads is {threads}; give at least 1, or None to let the backend choose"
         )
+    devices = device.split(",")
+    if name is None:
+        exported = checkpoint.has_onnx and set(devices) == {"cpu"} and precision in (None, "int8")
+        name = "onnx" if exported else "torch"
+    if len(devices) > 1:
+        from inbedder_retrieval.backends.processes import ProcessBackend
+
+        return ProcessBackend(name, checkpoint, devices, precision=precision, threads=threads)
     if name == "onnx":
         from inbedder_retrieval.backends.onnx import OnnxBackend
 
-        return OnnxBackend(checkpoint, device=device, threads=threads)
+        return OnnxBackend(checkpoint, device=device, precision=precision, threads=threads)
     if name == "torch":
         from inbedder_retrieval.backends.torch import TorchBackend
 
-        return TorchBackend(checkpoint, device=device, threads=threads)
+        return TorchBackend(checkpoint, device=device, precision=precision, threads=threads)
     raise InputError(f"there is no backend {name!r}; choose 'onnx' or 'torch'")

@@ -7,16 +7,19 @@ vectors leave the device, and only the layer that is pooled is kept.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import threading
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from inbedder_retrieval.backends import Runtime
 from inbedder_retrieval.checkpoint import WEIGHTS_FILES, Checkpoint
 from inbedder_retrieval.errors import CheckpointError, InputError, MissingExtraError
-from inbedder_retrieval.packing import PackedBatch, may_attend
+from inbedder_retrieval.packing import PackedBatch, blocks_of, may_attend
 from inbedder_retrieval.recipe import Recipe
 
 try:
@@ -26,6 +29,9 @@ try:
 except ImportError as error:
     raise MissingExtraError("the torch backend", "torch") from error
 
+from inbedder_retrieval.backends.pooling import Pooling
+from inbedder_retrieval.backends.prefix import Attend, PrefixModel, additive, attend, fits
+
 __all__ = ["PackedModel", "TorchBackend", "load_packed_model"]
 
 HEADS = {
@@ -34,11 +40,15 @@ HEADS = {
     "seq2seq": "AutoModelForSeq2SeqLM",
     "encoder": "AutoModel",
 }
+PRECISIONS = ("float32", "float16", "bfloat16")
 GENERATE_ROWS = 16
+CPU_TOKENS, CPU_TEXTS = 4096, 512
+# Two batches in flight: one is computed while the other is packed, sent or fetched.
+GPU_TOKENS, GPU_TEXTS, GPU_WORKERS = 131_072, 8192, 2
 
 
 class PackedModel(torch.nn.Module):
-    """A transformers model over packed rows.
+    """Any transformers model over packed rows.
 
     Args of `forward`: as in `PackedBatch`, as tensors. Returns two tensors (B, V, H): the views'
     vectors, which went through the recipe's head, and the bare states they were made of.
@@ -48,15 +58,14 @@ class PackedModel(torch.nn.Module):
         super().__init__()
         self.model = model
         self.recipe = recipe
-        self.transform = _mlm_transform(model) if recipe.head == "mlm" else None
-        if recipe.layer is not None:
-            _check_layer(model, recipe.layer)
+        self.pooling = Pooling(model, recipe)
 
     def forward(
         self,
         input_ids: torch.Tensor,
         position_ids: torch.Tensor,
         segment_ids: torch.Tensor,
+        columns: torch.Tensor,
         pool_weights: torch.Tensor,
         decoder_ids: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -76,21 +85,18 @@ class PackedModel(torch.nn.Module):
                     use_cache=False,
                 )
         else:
-            inputs = self._inputs(input_ids, position_ids, segment_ids, pool_weights.dtype)
+            inputs = self._inputs(input_ids, position_ids, segment_ids)
             states = _states(model.base_model, self.recipe.layer, **inputs)
-        pooled = pool_weights @ states.to(pool_weights.dtype)
-        if self.transform is None:
-            return pooled, pooled
-        # A view pooled from the text itself is the general view, which takes no head.
-        pooled_from = torch.where(pool_weights > 0, segment_ids[:, None, :], 0).amax(-1)
-        return torch.where(pooled_from[..., None] > 0, self.transform(pooled), pooled), pooled
+        # A decoder's states are not the columns of the row; its vectors take no head.
+        segments = segment_ids[:, columns] if decoder_ids is None else torch.zeros_like(columns)
+        found = self.pooling(states[:, columns], segments.expand(len(states), -1), pool_weights)
+        return cast("tuple[torch.Tensor, torch.Tensor]", found)
 
     def _inputs(
         self,
         input_ids: torch.Tensor,
         position_ids: torch.Tensor,
         segment_ids: torch.Tensor,
-        dtype: torch.dtype,
     ) -> dict[str, Any]:
         attention = self.recipe.attention
         if attention == "joint":
@@ -104,12 +110,19 @@ class PackedModel(torch.nn.Module):
         else:
             inputs["token_type_ids"] = (segment_ids > 0).long() * self.recipe.question_token_type
         # A float mask is right under every attention implementation; a boolean one is not.
-        inputs["attention_mask"] = torch.where(allowed, 0.0, torch.finfo(dtype).min)[:, None]
+        dtype = cast("Any", self.model).dtype
+        inputs["attention_mask"] = additive(allowed, dtype)[:, None]
         return inputs
 
 
-def load_packed_model(checkpoint: Checkpoint, *, attention: str = "sdpa") -> PackedModel:
-    """Load a checkpoint's safetensors as a packed model, in float32, ready for inference.
+def load_packed_model(
+    checkpoint: Checkpoint, *, precision: str = "float32", attend: Attend = attend
+) -> PackedModel | PrefixModel:
+    """Load a checkpoint's safetensors as a packed model, ready for inference.
+
+    Args:
+        precision: what the layers run in; the head after them runs in float32.
+        attend: how the streams of a `PrefixModel` attend.
 
     Raises:
         CheckpointError: the folder has no safetensors, lacks tensors, or is no model of the kind
@@ -121,12 +134,14 @@ def load_packed_model(checkpoint: Checkpoint, *, attention: str = "sdpa") -> Pac
             f"{folder} has no {WEIGHTS_FILES[0]}; other formats are not read, since they "
             "can run code when loaded"
         )
+    dtype: torch.dtype = getattr(torch, precision)
     try:
         with _no_progress_bar():
             model, loaded = getattr(transformers, HEADS[recipe.model]).from_pretrained(
                 folder,
-                dtype=torch.float32,
-                attn_implementation=attention,
+                # A head keeps its digits; what has none may be too large to be held twice.
+                dtype=torch.float32 if recipe.head == "mlm" else dtype,
+                attn_implementation="sdpa",
                 use_safetensors=True,
                 trust_remote_code=False,
                 local_files_only=True,
@@ -149,39 +164,128 @@ def load_packed_model(checkpoint: Checkpoint, *, attention: str = "sdpa") -> Pac
             f"{type(model).__name__} counts positions from {first} and the recipe of "
             f"{recipe.name} from {recipe.first_position}; set first_position to {first}"
         )
+    if recipe.layer is not None:
+        _check_layer(model, recipe.layer)
+    model.base_model.to(dtype)
+    if fits(model, recipe):
+        return PrefixModel(model, recipe, attend).eval()
     return PackedModel(model, recipe).eval()
 
 
 class TorchBackend:
-    """Runs a checkpoint's safetensors with transformers, in float32."""
+    """Runs a checkpoint's safetensors with transformers.
+
+    On CUDA every calling thread has a stream of its own, so that one batch is sent and fetched
+    while another is computed.
+    """
 
     def __init__(
-        self, checkpoint: Checkpoint, *, device: str = "cpu", threads: int | None = None
+        self,
+        checkpoint: Checkpoint,
+        *,
+        device: str = "cpu",
+        precision: str | None = None,
+        threads: int | None = None,
     ) -> None:
         try:
             self._device = torch.device(device)
-            self._model = load_packed_model(checkpoint).to(self._device)
+            # What cannot be used fails here, and not at the first text.
+            torch.zeros(1, device=self._device)
         except (RuntimeError, AssertionError) as error:
             # torch raises AssertionError when it was built without the device.
             raise InputError(f"torch cannot use the device {device!r}: {error}") from error
+        on_gpu = self._device.type == "cuda"
+        # float16 has three more bits than bfloat16 where the range is known to be small, as it is
+        # in encoders (cosine to float32 0.999998 against 0.9997 at least); decoders overflow it.
+        short = "float16" if checkpoint.recipe.model in ("masked", "encoder") else "bfloat16"
+        precision = precision or (short if on_gpu else "float32")
+        if precision not in PRECISIONS:
+            raise InputError(
+                f"the torch backend has no precision {precision!r}; choose {', '.join(PRECISIONS)}"
+            )
+        self._recipe = checkpoint.recipe
+        self._model = load_packed_model(checkpoint, precision=precision).to(self._device)
         if threads is not None:
             torch.set_num_threads(threads)
+        self._streams = threading.local()
+        self.runtime = Runtime(
+            backend="torch",
+            device=device,
+            precision=precision,
+            threads=torch.get_num_threads(),
+            workers=GPU_WORKERS if on_gpu else 1,
+            token_budget=GPU_TOKENS if on_gpu else CPU_TOKENS,
+            batch_size=GPU_TEXTS if on_gpu else CPU_TEXTS,
+        )
 
     @property
     def decoder_start(self) -> int | None:
         """The token that a decoder begins with; None where there is no decoder of its own."""
-        found = getattr(cast("Any", self._model.model).config, "decoder_start_token_id", None)
+        found = getattr(self._language_model.config, "decoder_start_token_id", None)
         return None if found is None else int(found)
 
-    @torch.inference_mode()
     def run(self, batch: PackedBatch) -> NDArray[np.float32]:
         """Return the vectors (B, V, H) of a batch, with the recipe's head, not yet unit length."""
-        arrays = [batch.input_ids, batch.position_ids, batch.segment_ids, batch.pool_weights]
-        if batch.decoder_ids is not None:
-            arrays.append(batch.decoder_ids)
-        tensors = [torch.from_numpy(np.ascontiguousarray(a)).to(self._device) for a in arrays]
-        vectors, _ = self._model(*tensors)
-        return cast("NDArray[np.float32]", vectors.cpu().numpy())
+        tensors = self._tensors(batch)
+        with torch.inference_mode():
+            if self._device.type == "cuda":
+                return self._run_on_stream(tensors)
+            vectors, _ = self._model(**{k: t.to(self._device) for k, t in tensors.items()})
+            return cast("NDArray[np.float32]", vectors.cpu().numpy())
+
+    @torch.inference_mode()
+    def device_seconds(self, batches: Sequence[PackedBatch]) -> float:
+        """Return how long the model takes for batches that are on the device already.
+
+        What a benchmark holds the whole way from texts to vectors against.
+        """
+        sent = [
+            {name: tensor.to(self._device) for name, tensor in self._tensors(batch).items()}
+            for batch in batches
+        ]
+        seconds = 0.0
+        for _ in range(2):  # The first time kernels are chosen.
+            self._synchronize()
+            start = time.perf_counter()
+            for tensors in sent:
+                self._model(**tensors)
+            self._synchronize()
+            seconds = time.perf_counter() - start
+        return seconds
+
+    def _synchronize(self) -> None:
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+
+    def _tensors(self, batch: PackedBatch) -> dict[str, torch.Tensor]:
+        """Return a batch as what the model's forward takes, by name."""
+        if isinstance(self._model, PrefixModel):
+            arrays = blocks_of(batch)
+        else:
+            names = ["input_ids", "position_ids", "segment_ids", "columns", "pool_weights"]
+            arrays = {name: getattr(batch, name) for name in names}
+            if batch.decoder_ids is not None:
+                arrays["decoder_ids"] = batch.decoder_ids
+        return {name: torch.from_numpy(np.ascontiguousarray(a)) for name, a in arrays.items()}
+
+    def _run_on_stream(self, tensors: dict[str, torch.Tensor]) -> NDArray[np.float32]:
+        """Send, run and fetch on the calling thread's stream, from and to pinned memory."""
+        if not hasattr(self._streams, "own"):
+            # The weights were sent on another stream.
+            torch.cuda.synchronize(self._device)
+            self._streams.own = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
+        stream: torch.cuda.Stream = self._streams.own
+        with torch.cuda.stream(stream):
+            sent = {
+                name: tensor.pin_memory().to(self._device, non_blocking=True)
+                for name, tensor in tensors.items()
+            }
+            vectors, _ = self._model(**sent)
+            fetched = torch.empty(vectors.shape, dtype=vectors.dtype, pin_memory=True)
+            fetched.copy_(vectors, non_blocking=True)
+            # Other threads go on while this one waits.
+            stream.synchronize()
+        return cast("NDArray[np.float32]", fetched.numpy())
 
     @torch.inference_mode()
     def generate(
@@ -196,7 +300,7 @@ class TorchBackend:
         Returns:
             For each prompt the new tokens, up to and including the closing one.
         """
-        model = cast("Any", self._model.model)
+        model, causal = self._language_model, self._recipe.model == "causal"
         closing = model.generation_config.eos_token_id
         closings = set(closing) if isinstance(closing, list) else {closing}
         sampling: dict[str, Any] = {"do_sample": False}
@@ -212,7 +316,7 @@ class TorchBackend:
             for number, row in enumerate(rows):
                 length = len(prompts[row])
                 # What a decoder goes on from must stand at the end of its row.
-                left = width - length if self._model.recipe.model == "causal" else 0
+                left = width - length if causal else 0
                 ids[number, left : left + length] = torch.tensor(list(prompts[row]))
                 mask[number, left : left + length] = 1
             with torch.random.fork_rng():
@@ -225,13 +329,18 @@ class TorchBackend:
                     pad_token_id=self._pad(model),
                     **sampling,
                 ).tolist()
-            skip = width if self._model.recipe.model == "causal" else 1
+            skip = width if causal else 1
             for row, tokens in zip(rows, grown, strict=True):
                 for token in tokens[skip:]:
                     found[row].append(token)
                     if token in closings:
                         break
         return found
+
+    @property
+    def _language_model(self) -> Any:
+        """The transformers model, which generates; a `PrefixModel` never has to."""
+        return self._model.model
 
     @staticmethod
     def _pad(model: Any) -> int:
@@ -255,13 +364,15 @@ def _states(body: Any, layer: int | None, **inputs: Any) -> torch.Tensor:
     None returns the last states, after the final norm: so does the number of layers, as in
     transformers' `hidden_states`. Nothing beyond the wanted layer is computed.
     """
-    layers = _layers(body)
+    layers, caller = _layers(body), threading.get_ident()
     if layer is None or layer == len(layers):
         last: torch.Tensor = body(**inputs).last_hidden_state
         return last
 
     def stop(_: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        raise _Enough(args[0] if args else kwargs["hidden_states"])
+        # Another thread may be generating with the same layers.
+        if threading.get_ident() == caller:
+            raise _Enough(args[0] if args else kwargs["hidden_states"])
 
     hook = layers[layer].register_forward_pre_hook(stop, with_kwargs=True)
     try:
@@ -286,23 +397,6 @@ def _check_layer(model: torch.nn.Module, layer: int) -> None:
             f"the recipe pools layer {layer}, and {type(model).__name__} has {count}; "
             f"choose 0 (the embeddings) to {count}"
         )
-
-
-def _mlm_transform(model: torch.nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:
-    """Find what a masked language model's head does before the word embeddings."""
-    head = cast("Any", model)
-    if hasattr(getattr(head, "cls", None), "predictions"):  # BERT
-        return cast("Callable[[torch.Tensor], torch.Tensor]", head.cls.predictions.transform)
-    if hasattr(getattr(head, "lm_head", None), "layer_norm"):  # RoBERTa
-        lm = head.lm_head
-        gelu = torch.nn.functional.gelu
-        return lambda states: cast("torch.Tensor", lm.layer_norm(gelu(lm.dense(states))))
-    if isinstance(getattr(head, "head", None), torch.nn.Module):  # ModernBERT
-        return cast("Callable[[torch.Tensor], torch.Tensor]", head.head)
-    raise CheckpointError(
-        f"{type(model).__name__} has no language-model head where this package looks for one "
-        "(cls.predictions, lm_head, head); use a recipe with head 'none'"
-    )
 
 
 def _check_window(config: Any, recipe: Recipe) -> None:

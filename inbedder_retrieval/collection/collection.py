@@ -27,7 +27,8 @@ from inbedder_retrieval.collection.schema import (
 )
 from inbedder_retrieval.collection.search import choose_weights, search_views
 from inbedder_retrieval.documents import Document, Hit, check_id
-from inbedder_retrieval.embedder import Embedder, OnLong, TextEmbedder
+from inbedder_retrieval.embedder import Embedder
+from inbedder_retrieval.embeddings import OnLong, TextEmbedder
 from inbedder_retrieval.errors import CollectionNotFound, EngineError, InputError, ViewError
 from inbedder_retrieval.views import View, Views, ViewsLike
 

@@ -25,7 +25,7 @@ from inbedder_retrieval.collection.schema import (
     text_hash,
 )
 from inbedder_retrieval.documents import Document
-from inbedder_retrieval.embedder import OnLong, TextEmbedder
+from inbedder_retrieval.embeddings import OnLong, TextEmbedder
 from inbedder_retrieval.errors import DocumentError, ModelError, TextError
 
 __all__ = ["IndexReport", "index_documents"]

@@ -14,7 +14,7 @@ from inbedder_retrieval.collection.engine import Engine, FoundPoint, VectorQuery
 from inbedder_retrieval.collection.filters import Where
 from inbedder_retrieval.collection.schema import ID, TEXT, Registry, metadata_of
 from inbedder_retrieval.documents import AnswerWord, Hit
-from inbedder_retrieval.embedder import TextEmbedder
+from inbedder_retrieval.embeddings import TextEmbedder
 from inbedder_retrieval.errors import InputError, UnknownView
 from inbedder_retrieval.views import Views
 

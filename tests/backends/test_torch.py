@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,10 @@ from transformers import (
 )
 
 from inbedder_retrieval import CheckpointError, Embedder, InputError, MissingExtraError
+from inbedder_retrieval.backends.torch import PackedModel, load_packed_model
+from inbedder_retrieval.checkpoint import find_checkpoint
 from inbedder_retrieval.recipe import Recipe
+from tests.architectures import recipe_of
 from tests.backends.conftest import DEMO_QUESTIONS
 from tests.conftest import QUESTIONS as GENERAL_FIRST
 from tests.reference import pieces, plain_tokenizer, plain_vectors, unit
@@ -49,6 +53,61 @@ def test_the_packaged_models_vectors_are_the_plain_ones(
     packed = Embedder(backend="torch").embed(demo_texts[:20], DEMO_QUESTIONS)
     for name, plain in demo_vectors.items():
         np.testing.assert_allclose(packed[name], plain[:20], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("precision", "mean", "least"),
+    # Seven bits of fraction are too few for every single vector to keep 0.9999: 0.99984 was seen.
+    [("float16", 0.9999, 0.9999), ("bfloat16", 0.9999, 0.9995)],
+)
+def test_half_the_digits_point_where_all_do(
+    demo_texts: list[str],
+    demo_vectors: dict[str, NDArray[np.float32]],
+    precision: Any,
+    mean: float,
+    least: float,
+) -> None:
+    embedder = Embedder(precision=precision)
+    assert str(embedder.runtime).startswith(f"torch {precision} on cpu")
+    found = embedder.embed(demo_texts, DEMO_QUESTIONS)
+    cosines = np.stack([(found[name] * demo_vectors[name]).sum(axis=1) for name in DEMO_QUESTIONS])
+    assert cosines.mean() >= mean
+    assert cosines.min() >= least
+    assert all(vectors.dtype == np.float32 for vectors in found.values())
+
+
+def test_a_layer_may_be_pooled_while_another_thread_generates_with_the_model(
+    folders: dict[str, Path],
+) -> None:
+    """What stops one pass at the wanted layer must not stop the other."""
+    folder = folders["llama"]
+    recipe = recipe_of(folder, layer=1)
+    model = load_packed_model(find_checkpoint(folder, recipe))
+    assert isinstance(model, PackedModel)
+    language_model: Any = model.model
+    ids = torch.arange(5)[None]
+    row = {"input_ids": ids, "position_ids": ids, "segment_ids": torch.zeros_like(ids)}
+    last = {"columns": torch.tensor([4]), "pool_weights": torch.ones(1, 1, 1)}
+    met: list[object] = []
+
+    def go_through_all_layers() -> None:
+        try:
+            met.append(language_model(ids).logits.shape)
+        except Exception as error:
+            met.append(error)
+
+    def meet(*_: object) -> None:
+        hook.remove()
+        other = threading.Thread(target=go_through_all_layers)
+        other.start()
+        other.join()
+
+    with torch.inference_mode():
+        alone = model(**row, **last)[0]
+        hook = language_model.model.layers[0].register_forward_pre_hook(meet)
+        found = model(**row, **last)[0]
+    assert met == [(1, 5, language_model.config.vocab_size)]
+    assert (found == alone).all()
 
 
 def test_without_a_head_the_answer_slots_state_is_the_vector(folder: Path) -> None:

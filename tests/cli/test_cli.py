@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +163,15 @@ def test_views_and_info_describe_the_collection(run: Run, indexed: Path) -> None
     shown = run("info", indexed).out
     assert re.search(r"^documents +40$", shown, re.MULTILINE)
     assert re.search(r"^views +general, feeling, need$", shown, re.MULTILINE)
+
+
+def test_info_without_a_collection_says_what_models_run_on(run: Run) -> None:
+    found = json.loads(run("info", "--json").out)
+    assert (found["model"], found["backend"]) == ("inbedder-minilm", "onnx")
+    assert (found["precision"], found["device"]) == ("int8", "cpu")
+    shown = run("info").out
+    assert re.search(r"^runs on +onnx int8 on cpu, \d+ threads?$", shown, re.MULTILINE)
+    assert f"inbedder-retrieval {version('inbedder-retrieval')}" in shown
 
 
 def test_embed_writes_the_vectors_of_the_library(

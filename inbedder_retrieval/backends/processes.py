@@ -1,0 +1,146 @@
+"""Several devices: one process each, fed with packed batches.
+
+Python runs one thread at a time, so one process cannot keep several accelerators busy. Texts are
+tokenized and packed here; the processes hold a copy of the model each and return vectors.
+
+Processes are spawned: a script that uses this must guard its start with
+`if __name__ == "__main__":`, as Python's multiprocessing asks for.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import queue
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
+from multiprocessing.connection import Connection
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inbedder_retrieval.backends import Runtime, load_backend
+from inbedder_retrieval.checkpoint import Checkpoint
+from inbedder_retrieval.errors import DeviceError
+from inbedder_retrieval.packing import PackedBatch
+
+__all__ = ["ProcessBackend"]
+
+# Batches in work in one process: one is computed while the other is sent or fetched.
+LINES = 2
+
+
+class ProcessBackend:
+    """Runs batches on several devices at a time.
+
+    Args:
+        devices: one process is started for each.
+
+    Raises:
+        DeviceError: a process did not start.
+        InputError, CheckpointError, MissingExtraError: as the backend raises in the process.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        checkpoint: Checkpoint,
+        devices: Sequence[str],
+        *,
+        precision: str | None = None,
+        threads: int | None = None,
+    ) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._free: queue.SimpleQueue[tuple[str, Connection]] = queue.SimpleQueue()
+        lines: list[tuple[str, Connection]] = []
+        for device in devices:
+            ends = [context.Pipe() for _ in range(LINES)]
+            arguments = ([theirs for _, theirs in ends], name, checkpoint, device, precision)
+            process = context.Process(target=_serve, args=(*arguments, threads), daemon=True)
+            process.start()
+            for ours, theirs in ends:
+                # Only the process holds its end, so that its death is seen here.
+                theirs.close()
+                lines.append((device, ours))
+        runtimes: list[Runtime] = [_answer(device, line) for device, line in lines[::LINES]]
+        for one in lines:
+            self._free.put(one)
+        self.runtime = replace(
+            runtimes[0],
+            device=",".join(devices),
+            threads=sum(runtime.threads for runtime in runtimes),
+            workers=len(lines),
+        )
+
+    def run(self, batch: PackedBatch) -> NDArray[np.float32]:
+        """Return the vectors (B, V, H) of a batch, computed by the next process that is free.
+
+        Raises:
+            DeviceError: the process is gone.
+        """
+        device, line = self._free.get()
+        try:
+            line.send(batch)
+            return cast("NDArray[np.float32]", _answer(device, line))
+        except OSError as error:
+            raise DeviceError(_gone(device)) from error
+        except KeyboardInterrupt:
+            # What is still to come would be taken for the answer to the next batch.
+            line.close()
+            raise
+        finally:
+            self._free.put((device, line))
+
+
+def _answer(device: str, line: Connection) -> Any:
+    try:
+        answer = line.recv()
+    except EOFError as error:
+        raise DeviceError(_gone(device)) from error
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+
+def _gone(device: str) -> str:
+    return (
+        f"the process that ran {device} has ended, perhaps for want of memory; make a new "
+        "Embedder, with a lower token_budget"
+    )
+
+
+def _serve(
+    lines: list[Connection],
+    name: str,
+    checkpoint: Checkpoint,
+    device: str,
+    precision: str | None,
+    threads: int | None,
+) -> None:
+    """Load a backend and answer batches, each line in a thread, until the lines are closed."""
+    try:
+        backend = load_backend(
+            name, checkpoint, device=device, precision=precision, threads=threads
+        )
+    except Exception as error:
+        lines[0].send(error)
+        return
+    lines[0].send(backend.runtime)
+
+    def answer(line: Connection) -> None:
+        while True:
+            try:
+                batch = line.recv()
+            except (EOFError, OSError):
+                return
+            try:
+                line.send(backend.run(batch))
+            except Exception as error:
+                line.send(error)
+
+    served = [threading.Thread(target=answer, args=(line,), daemon=True) for line in lines]
+    for thread in served:
+        thread.start()
+    for thread in served:
+        thread.join()
