@@ -219,7 +219,6 @@ def _write_graph(checkpoint: Checkpoint, path: Path, batches: Sequence[PackedBat
         raise ExportError("torch.onnx.export returned no program; nothing was written")
     graph = program.model_proto
     _describe(graph, checkpoint, "float32")
-    _fold_transposes(graph.graph)
     # The exporter notes the source line of every node: machine paths, and half of the graph.
     for node in graph.graph.node:
         del node.metadata_props[:]
@@ -231,16 +230,6 @@ def _describe(graph: onnx.ModelProto, checkpoint: Checkpoint, precision: str) ->
     """Note what a graph was made from and what it runs in."""
     about = {FINGERPRINT_KEY: checkpoint.fingerprint, PRECISION_KEY: precision}
     onnx.helper.set_model_props(graph, about)
-
-
-def _fold_transposes(graph: onnx.GraphProto) -> None:
-    """Write weights the way products read them: the exporter leaves those of two streams turned."""
-    weights = {tensor.name: tensor for tensor in graph.initializer}
-    for node in [node for node in graph.node if node.op_type == "Transpose"]:
-        if weight := weights.pop(node.input[0], None):
-            turned = onnx.numpy_helper.to_array(weight).T
-            weight.CopyFrom(onnx.numpy_helper.from_array(turned.copy(), node.output[0]))
-            graph.node.remove(node)
 
 
 @contextmanager

@@ -25,7 +25,6 @@ from onnxruntime.quantization import (
     CalibrationDataReader,
     QuantFormat,
     QuantType,
-    quantize_dynamic,
     quantize_static,
 )
 
@@ -64,7 +63,7 @@ def smooth(model: PrefixModel, reference: PrefixModel, batches: Iterable[PackedB
 
     def watch(number: int) -> Any:
         def hook(_: torch.nn.Module, args: tuple[torch.Tensor]) -> None:
-            seen = args[0].abs().amax((0, 1))
+            seen = args[0].abs().amax(0)
             largest[number] = torch.maximum(seen, largest.get(number, seen))
 
         return hook
@@ -91,30 +90,24 @@ def quantize(source: Path, target: Path, batches: Sequence[PackedBatch]) -> None
     """Write a float32 graph with int8 weights, and activations scaled by what `batches` show."""
     graph = onnx.load(source).graph
     constants = {initializer.name for initializer in graph.initializer}
-    products = [node for node in graph.node if node.op_type == "MatMul"]
-    weighted = [node.name for node in products if node.input[1] in constants]
-    pooling = [node.name for node in products if node.input[1] not in constants]
-    embeddings = target.with_name("embeddings.onnx")
-    quantize_dynamic(
-        source, embeddings, op_types_to_quantize=["Gather"], weight_type=QuantType.QInt8
-    )
+    gathers = [node for node in graph.node if node.op_type == "Gather"]
     quantize_static(
-        embeddings,
+        source,
         target,
         _Calibration(batches),
         quant_format=QuantFormat.QDQ,
-        op_types_to_quantize=["MatMul"],
+        # Products of the layers, and embeddings; the head's and the pooling's are MatMul.
+        op_types_to_quantize=["Gemm", "Gather"],
         per_channel=True,
         activation_type=QuantType.QUInt8,
         weight_type=QuantType.QInt8,
-        nodes_to_exclude=[*pooling, weighted[-1]],
+        nodes_to_exclude=[node.name for node in gathers if node.input[0] not in constants],
         extra_options={
-            "OpTypesToExcludeOutputQuantization": ["MatMul"],
+            "OpTypesToExcludeOutputQuantization": ["Gemm", "Gather"],
             # Residuals go on in float32; only what a product reads is rounded.
             "DedicatedQDQPair": True,
         },
     )
-    embeddings.unlink()
 
 
 class _Calibration(CalibrationDataReader):  # type: ignore[misc]

@@ -191,17 +191,15 @@ def test_every_product_but_the_heads_and_the_word_embeddings_are_int8(
     """
     layers = config["num_hidden_layers"]
     constants = {tensor.name: tensor for tensor in graph.graph.initializer}
-    makers = {name: node for node in graph.graph.node for name in node.output}
-    products = [node for node in graph.graph.node if node.op_type == "MatMul"]
-    [head] = [node for node in products if node.input[1] in constants]
+    makers = {name: node.op_type for node in graph.graph.node for name in node.output}
+    plain = [node for node in graph.graph.node if node.op_type == "MatMul"]
+    [head] = [node for node in plain if node.input[1] in constants]
     assert constants[head.input[1]].data_type == onnx.TensorProto.FLOAT
-    quantized = [
-        [makers[name] for name in node.input]
-        for node in products
-        if [name in makers and makers[name].op_type for name in node.input]
-        == ["DequantizeLinear"] * 2
-    ]
-    assert len(quantized) == 12 * (layers - 1) + 6
+    # A product and its bias are one operator, and all it reads is int8 (the bias int32).
+    products = [node for node in graph.graph.node if node.op_type == "Gemm"]
+    assert len(products) == 12 * (layers - 1) + 6
+    for node in products:
+        assert [makers.get(name) for name in node.input] == ["DequantizeLinear"] * 3
     shape = [config["vocab_size"], config["hidden_size"]]
     [words] = [tensor for tensor in graph.graph.initializer if list(tensor.dims) == shape]
     assert words.data_type in (onnx.TensorProto.INT8, onnx.TensorProto.UINT8)

@@ -90,35 +90,49 @@ class PrefixModel(torch.nn.Module):
         in_text = additive(is_text, text.dtype)
         in_group = additive(torch.cat([before, own], -1).flatten(0, 1), text.dtype)
 
-        def grouped(of_text: torch.Tensor, of_questions: torch.Tensor) -> torch.Tensor:
-            shared = of_text[:, None].expand(-1, groups, -1, -1)
+        # Tokens stand in one long row but where they attend: a product of matrices with its bias
+        # is one operator then, in float32 and in int8.
+        def by_row(states: torch.Tensor) -> torch.Tensor:
+            return states.reshape(rows, -1, states.shape[-1])
+
+        def by_group(of_text: torch.Tensor, of_questions: torch.Tensor) -> torch.Tensor:
+            shared = by_row(of_text)[:, None].expand(-1, groups, -1, -1)
             own = of_questions.reshape(rows, groups, width, -1)
             return torch.cat([shared, own], 2).flatten(0, 1)
 
         for layer in self.layers[:-1]:
             query, key, value = _projections(layer)
             key_text, value_text = key(text), value(text)
-            from_text = self.attend(query(text), key_text, value_text, in_text, self.heads)
+            from_text = self.attend(
+                by_row(query(text)), by_row(key_text), by_row(value_text), in_text, self.heads
+            )
             from_both = self.attend(
                 query(asked).reshape(rows * groups, width, -1),
-                grouped(key_text, key(asked)),
-                grouped(value_text, value(asked)),
+                by_group(key_text, key(asked)),
+                by_group(value_text, value(asked)),
                 in_group,
                 self.heads,
-            ).reshape(rows, groups * width, -1)
-            text, asked = _rest(layer, from_text, text), _rest(layer, from_both, asked)
+            )
+            text = _rest(layer, from_text.flatten(0, 1), text)
+            asked = _rest(layer, from_both.flatten(0, 1), asked)
 
-        states = torch.cat([text, asked], 1)
-        pooled = states[:, columns]
+        states = torch.cat([by_row(text), by_row(asked)], 1)
+        pooled = states[:, columns].flatten(0, 1)
         if len(self.layers) > 0:
             # Only what is pooled goes through the last layer; all of it is still looked at.
             query, key, value = _projections(self.layers[-1])
             segments = torch.cat([text_segments, question_segments.flatten(1)], 1)[:, None]
             allowed = (segments == 0) | (segments > 0) & (segments == pooled_segments[..., None])
-            bias = additive(allowed, states.dtype)
-            read = self.attend(query(pooled), key(states), value(states), bias, self.heads)
-            pooled = _rest(self.layers[-1], read, pooled)
-        found = self.pooling(pooled, pooled_segments, pool_weights)
+            states = states.flatten(0, 1)
+            read = self.attend(
+                by_row(query(pooled)),
+                by_row(key(states)),
+                by_row(value(states)),
+                additive(allowed, states.dtype),
+                self.heads,
+            )
+            pooled = _rest(self.layers[-1], read.flatten(0, 1), pooled)
+        found = self.pooling(by_row(pooled), pooled_segments, pool_weights)
         return cast("tuple[torch.Tensor, torch.Tensor]", found)
 
     def _embedded(
@@ -129,13 +143,13 @@ class PrefixModel(torch.nn.Module):
             input_ids=text_ids,
             token_type_ids=torch.zeros_like(text_ids),
             position_ids=places[None].expand_as(text_ids),
-        )
+        ).flatten(0, 1)
         ids = question_ids.flatten(1)
         asked: torch.Tensor = self.embeddings(
             input_ids=ids,
             token_type_ids=torch.full_like(ids, self.question_type),
             position_ids=question_positions.flatten(1),
-        )
+        ).flatten(0, 1)
         return text, asked
 
 

@@ -219,9 +219,7 @@ def test_the_last_layer_computes_the_pooled_columns_alone(
         for name, part in layer.named_modules():
             if isinstance(part, torch.nn.Linear):
                 seen = widths.setdefault(f"{number} {name}", [])
-                part.register_forward_pre_hook(
-                    lambda _, args, seen=seen: seen.append(args[0].shape[1])
-                )
+                part.register_forward_pre_hook(lambda _, args, seen=seen: seen.append(len(args[0])))
     [batch] = batches(tiny_case, recipe, TEXTS[:1], views_of(QUESTIONS, general))
     try:
         with torch.inference_mode():
