@@ -66,17 +66,12 @@ class Embedder:
         threads: int | None = None,
     ) -> None:
         self._checkpoint = find_checkpoint(model, recipe)
-        tokenizer = self._checkpoint.tokenizer()
-        self._tokenizer = tokenizer
+        self._tokenizer = tokenizer = self._checkpoint.tokenizer()
         recipe = self._checkpoint.recipe
         self._packer = Packer(tokenizer, recipe) if recipe.attention == "prefix" else None
         self._prompter = Prompter(tokenizer, recipe) if self._packer is None else None
         self._backend = load_backend(
-            backend,
-            self._checkpoint,
-            device=device,
-            precision=precision,
-            threads=threads,
+            backend, self._checkpoint, device=device, precision=precision, threads=threads
         )
         self._workers = Workers(self.runtime.workers)
         self._re_encoder = Embedder(recipe.re_encoder) if recipe.re_encoder else None
@@ -120,10 +115,8 @@ class Embedder:
         Args:
             texts: any iterable of N strings.
             views: a View, several, or a mapping of names to questions.
-            token_budget: tokens in one batch, padding included; bounds memory, not quality. None
-                takes what `runtime` says was measured to be best.
-            on_long: what to do with a text longer than the model reads: `cut` it and say so in
-                `truncated`, or raise an `error`.
+            token_budget: tokens in one batch, padding included; None takes that of `runtime`.
+            on_long: `cut` a text longer than the model reads and say so in `truncated`, or raise.
             progress: called with the number of texts done so far.
 
         Returns:
@@ -254,11 +247,13 @@ class Embedder:
         questions: QuestionBlock | None,
         first: int,
         token_budget: int,
-    ) -> tuple[Iterator[PackedBatch], list[int]]:
-        """Pack texts, and say which were cut."""
-        if self._packer is not None and questions is not None:
-            tokenized = self._packer.tokenize(texts, first=first)
-            return self._packer.batches(tokenized, questions, token_budget), tokenized.truncated
+    ) -> tuple[Iterator[Callable[[], PackedBatch]], list[int]]:
+        """Return what packs each batch, when it is its turn, and which texts were cut."""
+        if (packer := self._packer) is not None and questions is not None:
+            tokenized = packer.tokenize(texts, first=first)
+            plan = packer.plan(tokenized, questions, token_budget)
+            packs = (partial(packer.pack, tokenized, rows, questions) for rows in plan)
+            return packs, tokenized.truncated
         prompts = self._prompts.prompts(texts, views, first=first)
         generated = None
         start = self._generator.decoder_start if self.recipe.model == "seq2seq" else None
@@ -266,7 +261,8 @@ class Embedder:
             ids = [prompt.input_ids for prompt in prompts]
             generated = self._generator.generate(ids, self.recipe.new_tokens)
         batches = self._prompts.batches(prompts, token_budget, generated, decoder_start=start)
-        return batches, sorted({prompt.text for prompt in prompts if prompt.truncated})
+        cut = sorted({prompt.text for prompt in prompts if prompt.truncated})
+        return ((lambda packed=packed: packed) for packed in batches), cut
 
     def _runs(
         self,
@@ -281,21 +277,13 @@ class Embedder:
         """Begin runs of texts, whose vectors go into `whole` (V, N, H) or arrays of their own."""
         size = self.runtime.batch_size if batch_size is None else batch_size
         budget = self.runtime.token_budget if token_budget is None else token_budget
-        if size < 1 or budget < 1:
-            raise InputError(
-                f"batch_size is {size} and token_budget {budget}; both must be positive"
-            )
+        if min(size, budget) < 1:
+            raise InputError(f"batch_size is {size} and token_budget {budget}; give positive ones")
         if on_long not in ("cut", "error"):
             raise InputError(f"on_long is {on_long!r}; choose 'cut' or 'error'")
 
         def begin(run: tuple[int, list[str]]) -> Run:
-            start, some = run
-            shape = (len(views), len(some), self.dimension)
-            if whole is None:
-                vectors = np.empty(shape, dtype=np.float32)
-            else:
-                vectors = whole[:, start : start + len(some)]
-            return self._begin(start, some, views, questions, budget, on_long, vectors)
+            return self._begin(*run, views, questions, budget, on_long, whole)
 
         return pipelined(runs(texts, size), begin, Run.cancel)
 
@@ -307,9 +295,14 @@ class Embedder:
         questions: QuestionBlock | None,
         token_budget: int,
         on_long: OnLong,
-        vectors: NDArray[np.float32],
+        whole: NDArray[np.float32] | None,
     ) -> Run:
         """Pack a run of texts, counted from `start`, and hand its batches to the workers."""
+        stop = start + len(texts)
+        if whole is None:
+            vectors = np.empty((len(views), len(texts), self.dimension), dtype=np.float32)
+        else:
+            vectors = whole[:, start:stop]
         futures: list[Future[None]] = []
         if self._re_encoder is not None:
             cut = self._re_encoded(self._re_encoder, texts, views, start, vectors)
@@ -321,15 +314,14 @@ class Embedder:
                 f"(it begins {texts[cut[0]][:40]!r}); split it, or use on_long='cut'"
             )
         if self._re_encoder is None:
-            futures = [
-                self._workers.submit(partial(self._fill, vectors, packed)) for packed in batches
-            ]
+            futures = [self._workers.submit(partial(self._fill, vectors, pack)) for pack in batches]
         truncated = [start + index for index in cut]
         empty = [start + index for index, text in enumerate(texts) if not text.strip()]
-        return Run(start, start + len(texts), vectors, futures, truncated, empty)
+        return Run(start, stop, vectors, futures, truncated, empty)
 
-    def _fill(self, vectors: NDArray[np.float32], packed: PackedBatch) -> None:
-        """Run a batch and write its unit vectors where they belong in `vectors` (V, N, H)."""
+    def _fill(self, vectors: NDArray[np.float32], pack: Callable[[], PackedBatch]) -> None:
+        """Pack and run a batch and write its unit vectors into `vectors` (V, N, H)."""
+        packed = pack()
         found = self._backend.run(packed)
         # The slots of one answer stand side by side, in every row alike: they are added up.
         starts = np.flatnonzero(np.diff(packed.views[0], prepend=-1))
@@ -352,7 +344,8 @@ class Embedder:
             raise InputError(f"{self.recipe.name} has no answer slot to fill, and cannot generate")
         filled = [""] * len(texts)
         batches, _ = self._packed(texts, views, questions, first, self.runtime.token_budget)
-        for packed in batches:
+        for pack in batches:
+            packed = pack()
             # By a worker: an interrupt that reached the backend would leave it half way.
             states = self._workers.submit(partial(self._backend.run, packed)).result()
             best = self._word_head.logits(states.reshape(-1, states.shape[-1])).argmax(axis=1)

@@ -52,6 +52,8 @@ TOKENIZER_CHARACTERS = 4_000_000
 # Wider groups of questions look at more columns than they may attend to, narrower ones read the
 # text's keys more often. Flat between 48 and 96 on two cores.
 GROUP_TOKENS = 64
+# The share of a batch that may be padding: large batches span many lengths.
+PADDING = 0.05
 
 
 @dataclass(frozen=True)
@@ -285,25 +287,35 @@ class Packer:
 
         A batch holds at least one text, so a budget below a row's length is exceeded by that row.
         """
-        lengths = np.diff(texts.starts) + self._text_specials
+        for rows in self.plan(texts, questions, token_budget):
+            yield self.pack(texts, rows, questions)
+
+    def plan(
+        self, texts: TokenizedTexts, questions: QuestionBlock, token_budget: int
+    ) -> Iterator[NDArray[np.int64]]:
+        """Choose which texts are packed together, as `batches` does, without packing them.
+
+        A batch that is half full is closed early where padding would make up more of it than
+        `PADDING`.
+        """
+        lengths = np.diff(texts.starts) + self._text_specials + questions.input_ids.size
         order = np.argsort(lengths, kind="stable")
-        extra = questions.input_ids.size
         start = 0
         while start < len(order):
             # Sorted by length: the last row of a batch is its longest.
-            sizes = (lengths[order[start:]] + extra) * np.arange(1, len(order) - start + 1)
-            stop = start + max(1, int(np.searchsorted(sizes, token_budget, side="right")))
-            rows = order[start:stop]
-            yield self._pack(texts, rows, lengths[rows], questions)
+            ahead = lengths[order[start:]]
+            sizes = ahead * np.arange(1, len(ahead) + 1)
+            spared = 1 - np.cumsum(ahead) / sizes <= PADDING
+            fits = (sizes <= token_budget) & (spared | (sizes <= token_budget / 2))
+            stop = start + max(1, len(fits) if fits.all() else int(fits.argmin()))
+            yield order[start:stop]
             start = stop
 
-    def _pack(
-        self,
-        texts: TokenizedTexts,
-        rows: NDArray[np.int64],
-        lengths: NDArray[np.int64],
-        questions: QuestionBlock,
+    def pack(
+        self, texts: TokenizedTexts, rows: NDArray[np.int64], questions: QuestionBlock
     ) -> PackedBatch:
+        """Pack some of the texts into one batch."""
+        lengths = (np.diff(texts.starts) + self._text_specials)[rows]
         width = int(lengths.max())
         shape = (len(rows), width + questions.input_ids.size)
         is_text = np.arange(width) < lengths[:, None]

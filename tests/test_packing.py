@@ -321,3 +321,18 @@ def test_no_questions_leave_one_column_of_padding(packer: Packer) -> None:
     assert blocks["question_ids"].shape == (2, 1, 1)
     assert (blocks["question_segments"] == -1).all()
     assert blocks["columns"].tolist() == [0, 1, 2]
+
+
+def test_a_batch_that_is_half_full_is_closed_before_padding_fills_it(
+    packer: Packer, views: Views
+) -> None:
+    """A short text is not padded to a long one's length where it fills a batch with its like."""
+    texts = ["a " * (1 + number % 40) for number in range(400)]
+    found = pack(packer, texts, views, 4000)
+    assert sorted(np.concatenate([batch.rows for batch in found]).tolist()) == list(range(400))
+    for batch in found:
+        assert batch.input_ids.size <= 4000
+        # Padding inside a group of questions is every row's; what is meant here is the texts'.
+        texts_part = batch.segment_ids[:, : batch.text_columns]
+        padding = int((texts_part < 0).sum())
+        assert padding <= 0.05 * batch.input_ids.size or batch.input_ids.size <= 2000

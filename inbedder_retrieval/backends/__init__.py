@@ -99,9 +99,9 @@ def load_backend(
         MissingExtraError: the backend's packages are not installed.
         CheckpointError: the checkpoint has no file for this backend, or a broken one.
     """
-    if threads is not None and threads < 1:
+    if threads is not None and (type(threads) is not int or threads < 1):
         raise InputError(
-            f"threads is {threads}; give at least 1, or None to let the backend choose"
+            f"threads is {threads!r}; give at least 1, or None to let the backend choose"
         )
     devices = device.split(",")
     if name is None:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from inbedder_retrieval.backends import Runtime, load_backend
 from inbedder_retrieval.checkpoint import Checkpoint
-from inbedder_retrieval.errors import DeviceError
+from inbedder_retrieval.errors import DeviceError, InbedderError
 from inbedder_retrieval.packing import PackedBatch
 
 __all__ = ["ProcessBackend"]
@@ -123,8 +123,11 @@ def _serve(
         backend = load_backend(
             name, checkpoint, device=device, precision=precision, threads=threads
         )
-    except Exception as error:
+    except InbedderError as error:
         lines[0].send(error)
+        return
+    except Exception as error:
+        lines[0].send(DeviceError(f"{device} failed to load {checkpoint.name}: {error!r}"))
         return
     lines[0].send(backend.runtime)
 
@@ -136,8 +139,11 @@ def _serve(
                 return
             try:
                 line.send(backend.run(batch))
-            except Exception as error:
+            except InbedderError as error:
                 line.send(error)
+            except Exception as error:
+                # Not every exception can be sent.
+                line.send(DeviceError(f"{device} failed: {error!r}"))
 
     served = [threading.Thread(target=answer, args=(line,), daemon=True) for line in lines]
     for thread in served:

@@ -44,7 +44,7 @@ PRECISIONS = ("float32", "float16", "bfloat16")
 GENERATE_ROWS = 16
 CPU_TOKENS, CPU_TEXTS = 4096, 512
 # Two batches in flight: one is computed while the other is packed, sent or fetched.
-GPU_TOKENS, GPU_TEXTS, GPU_WORKERS = 131_072, 8192, 2
+GPU_TOKENS, GPU_TEXTS, GPU_WORKERS = 65_536, 16_384, 2
 
 
 class PackedModel(torch.nn.Module):

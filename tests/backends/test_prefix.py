@@ -92,7 +92,7 @@ def tiny_case(request: pytest.FixtureRequest, folders: dict[str, Path]) -> Case:
 
 def batches(case: Case, recipe: Recipe, texts: list[str], views: Views) -> list[PackedBatch]:
     packer = Packer(case.tokenizer, recipe)
-    return list(packer.batches(packer.tokenize(texts), packer.questions(views), 500))
+    return list(packer.batches(packer.tokenize(texts), packer.questions(views), 1000))
 
 
 def tensors(arrays: dict[str, NDArray[Any]]) -> dict[str, torch.Tensor]:
