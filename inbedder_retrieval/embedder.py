@@ -16,7 +16,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from inbedder_retrieval.backends import Generator, Runtime, load_backend
+from inbedder_retrieval.backends import Generator, Options, Runtime, load_backend
 from inbedder_retrieval.checkpoint import DEFAULT_MODEL, find_checkpoint
 from inbedder_retrieval.documents import AnswerWord
 from inbedder_retrieval.embeddings import Embeddings, OnLong
@@ -48,6 +48,8 @@ class Embedder:
             torch. None takes float32 on a CPU; on an accelerator float16 for encoders and bfloat16
             for decoders.
         threads: CPU threads; None takes as many as this process may use.
+        compiled: on torch, fuse the layers' small steps with `torch.compile`: the first batches
+            take half a minute, the others less than before. For large jobs on a GPU.
 
     Raises:
         InputError: the backend has no such device or precision.
@@ -64,6 +66,7 @@ class Embedder:
         device: str = "cpu",
         precision: Literal["int8", "float32", "float16", "bfloat16"] | None = None,
         threads: int | None = None,
+        compiled: bool = False,
     ) -> None:
         self._checkpoint = find_checkpoint(model, recipe)
         self._tokenizer = tokenizer = self._checkpoint.tokenizer()
@@ -71,7 +74,9 @@ class Embedder:
         self._packer = Packer(tokenizer, recipe) if recipe.attention == "prefix" else None
         self._prompter = Prompter(tokenizer, recipe) if self._packer is None else None
         self._backend = load_backend(
-            backend, self._checkpoint, device=device, precision=precision, threads=threads
+            backend,
+            self._checkpoint,
+            Options(device=device, precision=precision, threads=threads, compiled=compiled),
         )
         self._workers = Workers(self.runtime.workers)
         self._re_encoder = Embedder(recipe.re_encoder) if recipe.re_encoder else None

@@ -14,6 +14,7 @@ __all__ = [
     "BenchViews",
     "BenchWords",
     "Checkpoint",
+    "Compiled",
     "CurveFile",
     "DemoQuery",
     "Device",
@@ -185,6 +186,9 @@ Backend: TypeAlias = Annotated[
     typer.Option(
         "--backend", metavar="onnx|torch", help="Of this package. [default: the model's own]"
     ),
+]
+Compiled: TypeAlias = Annotated[
+    bool, typer.Option("--compiled", help="Compile this package's model with torch.")
 ]
 Repeats: TypeAlias = Annotated[
     int, typer.Option("--repeats", metavar="N", min=1, help="Turns; their median counts.")

@@ -17,7 +17,7 @@ from inbedder_retrieval.checkpoint import Checkpoint
 from inbedder_retrieval.errors import InputError
 from inbedder_retrieval.packing import PackedBatch
 
-__all__ = ["Backend", "Generator", "Runtime", "load_backend"]
+__all__ = ["Backend", "Generator", "Options", "Runtime", "load_backend"]
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,24 @@ class Runtime:
         threads = f", {self.threads} thread{'s' * (self.threads != 1)}"
         on_cpu = threads if self.device == "cpu" else ""
         return f"{self.backend} {self.precision} on {self.device}{on_cpu}"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a caller wants of a backend.
+
+    Attributes:
+        device: `cpu`, or what the backend calls an accelerator, such as `cuda`; several, parted
+            by commas, get a process each.
+        precision: what the layers run in; None takes the backend's own for the device.
+        threads: CPU threads; None takes as many as this process may use.
+        compiled: whether torch compiles the model.
+    """
+
+    device: str = "cpu"
+    precision: str | None = None
+    threads: int | None = None
+    compiled: bool = False
 
 
 class Backend(Protocol):
@@ -78,45 +96,37 @@ class Generator(Protocol):
 
 
 def load_backend(
-    name: str | None,
-    checkpoint: Checkpoint,
-    *,
-    device: str = "cpu",
-    precision: str | None = None,
-    threads: int | None = None,
+    name: str | None, checkpoint: Checkpoint, options: Options | None = None
 ) -> Backend:
     """Load a checkpoint on `onnx` or `torch`.
 
     Args:
         name: None takes `onnx` where the checkpoint's `model.onnx` gives what is asked for.
-        device: `cpu`, or what the backend calls an accelerator, such as `cuda`; several, parted
-            by commas, get a process each.
-        precision: what the layers run in; None takes the backend's own for the device.
-        threads: CPU threads; None takes as many as this process may use.
 
     Raises:
         InputError: no such backend, device or precision, or fewer than one thread.
         MissingExtraError: the backend's packages are not installed.
         CheckpointError: the checkpoint has no file for this backend, or a broken one.
     """
+    options = options or Options()
+    threads, devices = options.threads, options.device.split(",")
     if threads is not None and (type(threads) is not int or threads < 1):
         raise InputError(
             f"threads is {threads!r}; give at least 1, or None to let the backend choose"
         )
-    devices = device.split(",")
     if name is None:
-        exported = checkpoint.has_onnx and set(devices) == {"cpu"} and precision in (None, "int8")
-        name = "onnx" if exported else "torch"
+        fits = set(devices) == {"cpu"} and options.precision in (None, "int8")
+        name = "onnx" if checkpoint.has_onnx and fits and not options.compiled else "torch"
+    if name not in ("onnx", "torch"):
+        raise InputError(f"there is no backend {name!r}; choose 'onnx' or 'torch'")
     if len(devices) > 1:
         from inbedder_retrieval.backends.processes import ProcessBackend
 
-        return ProcessBackend(name, checkpoint, devices, precision=precision, threads=threads)
+        return ProcessBackend(name, checkpoint, options)
     if name == "onnx":
         from inbedder_retrieval.backends.onnx import OnnxBackend
 
-        return OnnxBackend(checkpoint, device=device, precision=precision, threads=threads)
-    if name == "torch":
-        from inbedder_retrieval.backends.torch import TorchBackend
+        return OnnxBackend(checkpoint, options)
+    from inbedder_retrieval.backends.torch import TorchBackend
 
-        return TorchBackend(checkpoint, device=device, precision=precision, threads=threads)
-    raise InputError(f"there is no backend {name!r}; choose 'onnx' or 'torch'")
+    return TorchBackend(checkpoint, options)

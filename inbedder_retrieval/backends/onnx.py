@@ -12,7 +12,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from inbedder_retrieval.backends import Runtime
+from inbedder_retrieval.backends import Options, Runtime
 from inbedder_retrieval.checkpoint import ONNX_FILE, Checkpoint
 from inbedder_retrieval.errors import CheckpointError, InputError
 from inbedder_retrieval.packing import PackedBatch, blocks_of
@@ -30,14 +30,11 @@ FINGERPRINT_KEY, PRECISION_KEY = "inbedder.fingerprint", "inbedder.precision"
 class OnnxBackend:
     """Runs `model.onnx` of a checkpoint."""
 
-    def __init__(
-        self,
-        checkpoint: Checkpoint,
-        *,
-        device: str = "cpu",
-        precision: str | None = None,
-        threads: int | None = None,
-    ) -> None:
+    def __init__(self, checkpoint: Checkpoint, options: Options | None = None) -> None:
+        options = options or Options()
+        device = options.device
+        if options.compiled:
+            raise InputError("the onnx backend compiles nothing; use backend='torch' for it")
         path = checkpoint.folder / ONNX_FILE
         if not path.is_file():
             raise CheckpointError(
@@ -50,26 +47,26 @@ class OnnxBackend:
             raise InputError(
                 f"this onnxruntime has no device {device!r}; it has {', '.join(known)}"
             )
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
+        session = onnxruntime.SessionOptions()
+        session.log_severity_level = 3
         # Every batch has a shape of its own, and a memory plan would be kept for each.
-        options.enable_mem_pattern = False
+        session.enable_mem_pattern = False
         # A batch is run by one thread, and as many batches at a time as there are threads: they
         # need not wait for each other, and a core keeps its batch in its own cache.
-        options.intra_op_num_threads = 1
-        threads = threads or available_threads()
+        session.intra_op_num_threads = 1
+        threads = options.threads or available_threads()
         try:
             self._session = onnxruntime.InferenceSession(
-                str(path), options, providers=[provider], disabled_optimizers=SLOWER
+                str(path), session, providers=[provider], disabled_optimizers=SLOWER
             )
         except Exception as error:
             # onnxruntime raises its own family of exceptions, which share no base but Exception.
             raise CheckpointError(f"{path} cannot be loaded by onnxruntime: {error}") from error
         about = self._session.get_modelmeta().custom_metadata_map
         stored = about.get(PRECISION_KEY, "int8")
-        if precision not in (None, stored):
+        if options.precision not in (None, stored):
             raise InputError(
-                f"{path} is {stored}, and {precision} was asked for; use backend='torch' for it"
+                f"{path} is {stored}, and {options.precision} was asked for; use backend='torch'"
             )
         self.runtime = Runtime(
             backend="onnx",

@@ -12,7 +12,6 @@ from __future__ import annotations
 import multiprocessing
 import queue
 import threading
-from collections.abc import Sequence
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from typing import Any, cast
@@ -20,7 +19,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from inbedder_retrieval.backends import Runtime, load_backend
+from inbedder_retrieval.backends import Options, Runtime, load_backend
 from inbedder_retrieval.checkpoint import Checkpoint
 from inbedder_retrieval.errors import DeviceError, InbedderError
 from inbedder_retrieval.packing import PackedBatch
@@ -35,7 +34,7 @@ class ProcessBackend:
     """Runs batches on several devices at a time.
 
     Args:
-        devices: one process is started for each.
+        options: a process is started for each of its devices, which are parted by commas.
 
     Raises:
         DeviceError: a process did not start.
@@ -46,18 +45,17 @@ class ProcessBackend:
         self,
         name: str,
         checkpoint: Checkpoint,
-        devices: Sequence[str],
-        *,
-        precision: str | None = None,
-        threads: int | None = None,
+        options: Options,
     ) -> None:
+        devices = options.device.split(",")
         context = multiprocessing.get_context("spawn")
         self._free: queue.SimpleQueue[tuple[str, Connection]] = queue.SimpleQueue()
         lines: list[tuple[str, Connection]] = []
         for device in devices:
             ends = [context.Pipe() for _ in range(LINES)]
-            arguments = ([theirs for _, theirs in ends], name, checkpoint, device, precision)
-            process = context.Process(target=_serve, args=(*arguments, threads), daemon=True)
+            own = replace(options, device=device)
+            arguments = ([theirs for _, theirs in ends], name, checkpoint, own)
+            process = context.Process(target=_serve, args=arguments, daemon=True)
             process.start()
             for ours, theirs in ends:
                 # Only the process holds its end, so that its death is seen here.
@@ -114,20 +112,16 @@ def _serve(
     lines: list[Connection],
     name: str,
     checkpoint: Checkpoint,
-    device: str,
-    precision: str | None,
-    threads: int | None,
+    options: Options,
 ) -> None:
     """Load a backend and answer batches, each line in a thread, until the lines are closed."""
     try:
-        backend = load_backend(
-            name, checkpoint, device=device, precision=precision, threads=threads
-        )
+        backend = load_backend(name, checkpoint, options)
     except InbedderError as error:
         lines[0].send(error)
         return
     except Exception as error:
-        lines[0].send(DeviceError(f"{device} failed to load {checkpoint.name}: {error!r}"))
+        lines[0].send(DeviceError(f"{options.device} failed to load {checkpoint.name}: {error!r}"))
         return
     lines[0].send(backend.runtime)
 
@@ -143,7 +137,7 @@ def _serve(
                 line.send(error)
             except Exception as error:
                 # Not every exception can be sent.
-                line.send(DeviceError(f"{device} failed: {error!r}"))
+                line.send(DeviceError(f"{options.device} failed: {error!r}"))
 
     served = [threading.Thread(target=answer, args=(line,), daemon=True) for line in lines]
     for thread in served:

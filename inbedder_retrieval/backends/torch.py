@@ -16,7 +16,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from inbedder_retrieval.backends import Runtime
+from inbedder_retrieval.backends import Options, Runtime
 from inbedder_retrieval.checkpoint import WEIGHTS_FILES, Checkpoint
 from inbedder_retrieval.errors import CheckpointError, InputError, MissingExtraError
 from inbedder_retrieval.packing import PackedBatch, blocks_of, may_attend
@@ -179,14 +179,9 @@ class TorchBackend:
     while another is computed.
     """
 
-    def __init__(
-        self,
-        checkpoint: Checkpoint,
-        *,
-        device: str = "cpu",
-        precision: str | None = None,
-        threads: int | None = None,
-    ) -> None:
+    def __init__(self, checkpoint: Checkpoint, options: Options | None = None) -> None:
+        options = options or Options()
+        device = options.device
         try:
             self._device = torch.device(device)
             # What cannot be used fails here, and not at the first text.
@@ -198,15 +193,19 @@ class TorchBackend:
         # float16 has three more bits than bfloat16 where the range is known to be small, as it is
         # in encoders (cosine to float32 0.999998 against 0.9997 at least); decoders overflow it.
         short = "float16" if checkpoint.recipe.model in ("masked", "encoder") else "bfloat16"
-        precision = precision or (short if on_gpu else "float32")
+        precision = options.precision or (short if on_gpu else "float32")
         if precision not in PRECISIONS:
             raise InputError(
                 f"the torch backend has no precision {precision!r}; choose {', '.join(PRECISIONS)}"
             )
         self._recipe = checkpoint.recipe
         self._model = load_packed_model(checkpoint, precision=precision).to(self._device)
-        if threads is not None:
-            torch.set_num_threads(threads)
+        if options.threads is not None:
+            torch.set_num_threads(options.threads)
+        # One compilation for all shapes: a batch seldom has that of another.
+        self._forward = (
+            torch.compile(self._model, dynamic=True) if options.compiled else self._model
+        )
         self._streams = threading.local()
         self.runtime = Runtime(
             backend="torch",
@@ -230,7 +229,7 @@ class TorchBackend:
         with torch.inference_mode():
             if self._device.type == "cuda":
                 return self._run_on_stream(tensors)
-            vectors, _ = self._model(**{k: t.to(self._device) for k, t in tensors.items()})
+            vectors, _ = self._forward(**{k: t.to(self._device) for k, t in tensors.items()})
             return cast("NDArray[np.float32]", vectors.cpu().numpy())
 
     @torch.inference_mode()
@@ -248,7 +247,7 @@ class TorchBackend:
             self._synchronize()
             start = time.perf_counter()
             for tensors in sent:
-                self._model(**tensors)
+                self._forward(**tensors)
             self._synchronize()
             seconds = time.perf_counter() - start
         return seconds
@@ -280,7 +279,7 @@ class TorchBackend:
                 name: tensor.pin_memory().to(self._device, non_blocking=True)
                 for name, tensor in tensors.items()
             }
-            vectors, _ = self._model(**sent)
+            vectors, _ = self._forward(**sent)
             fetched = torch.empty(vectors.shape, dtype=vectors.dtype, pin_memory=True)
             fetched.copy_(vectors, non_blocking=True)
             # Other threads go on while this one waits.

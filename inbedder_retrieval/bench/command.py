@@ -36,6 +36,7 @@ def bench(
     device: options.Device = "cpu",
     precision: options.Precision = None,
     backend: options.Backend = None,
+    compiled: options.Compiled = False,
     repeats: options.Repeats = 5,
     no_peers: options.NoPeers = False,
     no_memory: options.NoMemory = False,
@@ -46,7 +47,7 @@ def bench(
     for option, target in (("--json", json_file), ("--curve", curve)):
         if target is not None:
             check_file(target, option)
-    engine = Engine(backend=backend, precision=precision, device=device)
+    engine = Engine(backend=backend, precision=precision, device=device, compiled=compiled)
     name = model or DEFAULT_MODEL
     if curve is not None:
         if file is not None or words is not None:

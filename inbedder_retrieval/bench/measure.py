@@ -18,7 +18,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from inbedder_retrieval.backends import Runtime
+from inbedder_retrieval.backends import Options, Runtime
 from inbedder_retrieval.bench.figures import OURS, BenchReport, Latency, Speed
 from inbedder_retrieval.bench.machine import this_machine
 from inbedder_retrieval.bench.matrix import matrix_peak
@@ -206,9 +206,8 @@ def _device_seconds(
 
     packer = Packer(checkpoint.tokenizer(), checkpoint.recipe)
     packed = packer.batches(packer.tokenize(texts), packer.questions(views), runtime.token_budget)
-    backend = TorchBackend(
-        checkpoint, device=runtime.device.split(",")[0], precision=runtime.precision
-    )
+    one = Options(device=runtime.device.split(",")[0], precision=runtime.precision)
+    backend = TorchBackend(checkpoint, one)
     return backend.device_seconds(list(packed))
 
 

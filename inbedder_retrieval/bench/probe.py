@@ -63,8 +63,9 @@ class Engine(BaseModel):
     backend: str | None = None
     precision: str | None = None
     device: str = "cpu"
+    compiled: bool = False
 
-    def given(self) -> dict[str, str]:
+    def given(self) -> dict[str, str | bool]:
         """Return what is not left to the embedder."""
         return self.model_dump(exclude_none=True)
 
@@ -132,7 +133,13 @@ def load_embedder(model: str, engine: Engine) -> Embedder:
             raise InputError(f"there is no {given!r} to run with; choose {' or '.join(known)}")
     backend = cast("Literal['onnx', 'torch'] | None", engine.backend)
     precision = cast("Literal['int8', 'float32', 'float16', 'bfloat16'] | None", engine.precision)
-    return Embedder(model, backend=backend, precision=precision, device=engine.device)
+    return Embedder(
+        model,
+        backend=backend,
+        precision=precision,
+        device=engine.device,
+        compiled=engine.compiled,
+    )
 
 
 def run_job(job: Job) -> JobResult:

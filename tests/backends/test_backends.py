@@ -162,3 +162,21 @@ def test_threads_that_share_an_embedder_get_what_each_gets_alone(exact: Embedder
         together = list(pool.map(embed, work))
     for found, wanted in zip(together, alone, strict=True):
         np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.*is deprecated:DeprecationWarning")
+def test_a_compiled_model_gives_the_same_vectors(tiny_folder: Path, tiny: Embedder) -> None:
+    views = {"general": None, "what": "what?", "need": "What does the customer need?"}
+    texts = ["the phone", "my refund is late, what now? " * 2, "a"]
+    compiled = Embedder(tiny_folder, backend="torch", compiled=True)
+    for some in (texts, texts[:1]):
+        found, plain = compiled.embed(some, views), tiny.embed(some, views)
+        for name in views:
+            np.testing.assert_allclose(found[name], plain[name], rtol=0, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.*is deprecated:DeprecationWarning")
+def test_what_cannot_be_compiled_is_refused() -> None:
+    with pytest.raises(InputError, match="the onnx backend compiles nothing"):
+        Embedder(backend="onnx", compiled=True)
+    assert Embedder(compiled=True).runtime.backend == "torch"
