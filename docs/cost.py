@@ -18,7 +18,7 @@ mpl.use("svg")
 
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
-from matplotlib.ticker import NullLocator
+from matplotlib.ticker import NullFormatter, NullLocator
 
 from inbedder_retrieval.bench.curve import Curve, Point
 
@@ -102,8 +102,10 @@ def _times(axes: Axes, series: dict[str, list[Point]], along: Number, *, per_tex
         linear = [s * point.tokens * rate for s, point in zip(scale, points, strict=True)]
         axes.plot(places, linear, "--", color=colour, alpha=0.6)
     axes.plot([], [], "--", color="grey", label="linear in tokens")
-    for formatted in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
-        formatted("{x:g}")
+    axes.yaxis.set_major_formatter("{x:g}")
+    low, high = axes.get_ylim()
+    # The ticks between powers of ten are named where there are few of them.
+    axes.yaxis.set_minor_formatter("{x:g}" if high < 30 * low else NullFormatter())
     axes.legend(frameon=False)
 
 
