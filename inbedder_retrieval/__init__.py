@@ -31,6 +31,7 @@ from inbedder_retrieval.errors import (
     TextError,
     UnknownView,
     ViewError,
+    ViewNotReady,
 )
 from inbedder_retrieval.recipe import Recipe
 from inbedder_retrieval.views import GENERAL, View, Views
@@ -68,6 +69,7 @@ __all__ = [
     "View",
     "ViewCollection",
     "ViewError",
+    "ViewNotReady",
     "ViewRecord",
     "Views",
     "Where",

@@ -33,18 +33,17 @@ from inbedder_retrieval.arguments import (
 )
 from inbedder_retrieval.bench.command import bench
 from inbedder_retrieval.bench.machine import this_machine
+from inbedder_retrieval.cli_views import show_help, views_app
 from inbedder_retrieval.collection import IndexReport, ViewCollection, Where
 from inbedder_retrieval.console import (
     complain,
     counted,
-    out,
     print_answers,
     print_demo,
     print_hit,
     print_info,
     print_json,
     print_machine,
-    print_records,
     print_remarks,
     print_report,
     progress_bar,
@@ -76,7 +75,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-views_app = typer.Typer(help="The views of a collection.")
 app.add_typer(views_app, name="views")
 app.command()(bench)
 
@@ -102,7 +100,8 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     except (KeyboardInterrupt, typer.Abort):
         stays = "; what was stored stays, and the same command goes on from there"
-        complain("interrupted" + (stays if arguments[:1] == ["index"] else ""))
+        writes = arguments[:1] == ["index"] or arguments[:2] == ["views", "add"]
+        complain("interrupted" + (stays if writes else ""))
         return INTERRUPTED
     except Exception as error:
         # A usage error, of typer itself or of the click below an older one: no common base.
@@ -120,12 +119,6 @@ def start(context: typer.Context, show_version: options.Version = False) -> None
         say(f"inbedder {version('inbedder-retrieval')}")
         raise typer.Exit
     show_help(context)
-
-
-@views_app.callback(invoke_without_command=True)
-def show_help(context: typer.Context) -> None:
-    if context.invoked_subcommand is None:
-        out.print(context.get_help())
 
 
 @app.command()
@@ -322,17 +315,6 @@ def info(
         print_json(found.model_dump(mode="json"))
     else:
         print_info(found)
-
-
-@views_app.command("list")
-def list_views(location: options.Location, as_json: options.Json = False) -> None:
-    """List views and their questions."""
-    with ViewCollection.open(location) as collection:
-        records = collection.info().views
-    if as_json:
-        print_json([record.model_dump(mode="json") for record in records])
-    else:
-        print_records(records)
 
 
 @app.command()

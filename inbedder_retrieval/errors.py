@@ -16,6 +16,7 @@
         ├── CollectionExists
         ├── CollectionLocked            held by another process
         ├── UnknownView                 lists the views there are
+        ├── ViewNotReady                some documents lack it still
         ├── ModelMismatch               another model than the one that wrote the vectors
         └── EngineError                 what Qdrant said, in its own words
 
@@ -94,6 +95,10 @@ class CollectionLocked(CollectionError):
 
 class UnknownView(CollectionError):
     """The collection has no such view."""
+
+
+class ViewNotReady(CollectionError):
+    """A view is being built: documents may lack it still."""
 
 
 class ModelMismatch(CollectionError):

@@ -42,6 +42,7 @@ __all__ = [
     "TopWords",
     "Version",
     "View",
+    "ViewName",
     "ViewsFile",
     "Where",
     "Words",
@@ -58,6 +59,7 @@ Location: TypeAlias = Annotated[
     str,
     typer.Argument(metavar="LOCATION", help="A collection: a folder, or http://host:6333/name."),
 ]
+ViewName: TypeAlias = Annotated[str, typer.Argument(metavar="NAME", help="A view's name.")]
 MaybeLocation: TypeAlias = Annotated[
     str | None,
     typer.Argument(

@@ -6,7 +6,6 @@ one lock; it has no payload indexes either.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import threading
@@ -15,7 +14,6 @@ from contextlib import contextmanager, nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
-from urllib.parse import urlsplit
 
 import numpy as np
 from qdrant_client import QdrantClient, models
@@ -25,6 +23,7 @@ from qdrant_client.http.exceptions import (
     UnexpectedResponse,
 )
 
+from inbedder_retrieval.collection.address import server_address
 from inbedder_retrieval.collection.engine import (
     LOCAL_COLLECTION,
     MEMORY,
@@ -35,6 +34,7 @@ from inbedder_retrieval.collection.engine import (
     candidate_count,
 )
 from inbedder_retrieval.collection.filters import Dialect, FieldKind, Where, compile_where
+from inbedder_retrieval.collection.requests import requests_of
 from inbedder_retrieval.errors import (
     CollectionExists,
     CollectionLocked,
@@ -45,8 +45,6 @@ from inbedder_retrieval.errors import (
 
 __all__ = ["ClientEngine"]
 
-# A server takes 32 MiB in one request unless it is told otherwise; a number is about so long.
-REQUEST_BYTES, NUMBER_BYTES = 16 << 20, 22
 DIALECT = Dialect(models, models.Range)
 INDEX_KINDS = {
     "keyword": models.PayloadSchemaType.KEYWORD,
@@ -116,31 +114,20 @@ class ClientEngine:
                 return cls(QdrantClient(path=str(location)), LOCAL_COLLECTION, str(location))
         if location == MEMORY:
             return cls(QdrantClient(MEMORY), LOCAL_COLLECTION, MEMORY)
-        wrong = InputError(f"{location!r} is no server address; write http://host:6333/collection")
-        try:
-            parts = urlsplit(location)
-            port = parts.port
-        except ValueError as error:
-            raise wrong from error
-        collection = parts.path.strip("/") or LOCAL_COLLECTION
-        if "@" in parts.netloc:
-            raise InputError(
-                f"the address of {parts.hostname} holds a user or password; leave them out, and "
-                "set QDRANT_API_KEY to the server's key"
-            )
-        if not parts.hostname or "/" in collection:
-            raise wrong
+        address = server_address(location)
         try:
             client = QdrantClient(
-                url=f"{parts.scheme}://{parts.netloc}",
-                port=port or (443 if parts.scheme == "https" else 6333),
+                url=address.url,
+                port=address.port,
                 api_key=os.environ.get("QDRANT_API_KEY"),
                 # The check would warn on a server that does not answer; the first call says so.
                 check_compatibility=False,
             )
         except ValueError as error:
-            raise wrong from error
-        return cls(client, collection, location)
+            raise InputError(
+                f"{location!r} is no server address; write http://host:6333/collection"
+            ) from error
+        return cls(client, address.collection, location)
 
     @property
     def kind(self) -> str:
@@ -155,9 +142,79 @@ class ClientEngine:
         with self._translated("read the registry"):
             return dict(self._client.get_collection(self._collection).config.metadata or {})
 
+    def write_registry(self, entries: Mapping[str, Any]) -> None:
+        """Keep these entries; the server merges them with those that are there."""
+        with self._translated("write the registry"):
+            self._client.update_collection(self._collection, metadata=dict(entries))
+
+    def add_vector(self, name: str, width: int) -> None:
+        """Make a named vector that no point has yet; one that is there stays as it is."""
+        if name in self._vectors():
+            return
+        config = models.DenseVectorNameConfig(
+            dense=models.DenseVectorConfig(size=width, distance=models.Distance.COSINE)
+        )
+        with self._translated(f"make the vector {name}"):
+            self._client.create_vector_name(self._collection, name, config, wait=True)
+
+    def drop_vector(self, name: str) -> None:
+        """Delete a named vector from all points; one that is not there is passed over."""
+        if name in self._vectors():
+            with self._translated(f"drop the vector {name}"):
+                self._client.delete_vector_name(self._collection, name, wait=True)
+
+    def _vectors(self) -> set[str]:
+        with self._translated("read the named vectors"):
+            vectors = self._client.get_collection(self._collection).config.params.vectors
+        return set(vectors) if isinstance(vectors, dict) else set()
+
+    def count_lacking(self, names: Sequence[str]) -> int:
+        """Count the points that lack any of these vectors, exactly."""
+        with self._translated("count"):
+            return self._client.count(
+                self._collection, count_filter=_lacking(names), exact=True
+            ).count
+
+    def lacking(
+        self, names: Sequence[str], keys: Sequence[str], *, limit: int, after: str | None
+    ) -> tuple[list[Point], str | None]:
+        """Return points that lack any of these vectors, and where to go on."""
+        with self._translated("list the points without a vector"):
+            records, following = self._client.scroll(
+                self._collection,
+                scroll_filter=_lacking(names),
+                limit=limit,
+                offset=after,
+                with_payload=list(keys),
+            )
+        points = [Point(str(record.id), dict(record.payload or {})) for record in records]
+        return points, None if following is None else str(following)
+
+    def fill_vectors(self, points: Sequence[Point], names: Sequence[str]) -> None:
+        """Write vectors to stored points that still lack any of `names`; leave all else."""
+        for batch in requests_of(points):
+            vectors = [
+                models.PointVectors(
+                    id=point.id,
+                    vector={name: vector.tolist() for name, vector in point.vectors.items()},
+                )
+                for point in batch
+            ]
+            with self._translated(f"write vectors of {len(vectors)} points"):
+                self._client.update_vectors(
+                    self._collection, vectors, wait=True, update_filter=_lacking(names)
+                )
+
+    def clear_vectors(self, ids: Sequence[str], names: Sequence[str]) -> None:
+        """Delete these vectors from these points."""
+        with self._translated(f"delete vectors of {len(ids)} points"):
+            self._client.delete_vectors(
+                self._collection, list(names), models.PointIdsList(points=list(ids)), wait=True
+            )
+
     def upsert(self, points: Sequence[Point]) -> None:
         """Write whole points; what was stored under their ids is replaced."""
-        for batch in _requests(points):
+        for batch in requests_of(points):
             structs = [
                 models.PointStruct(
                     id=point.id,
@@ -171,7 +228,7 @@ class ClientEngine:
 
     def overwrite_payload(self, points: Sequence[Point]) -> None:
         """Replace the payload of stored points and leave their vectors."""
-        for batch in _requests(points):
+        for batch in requests_of(points):
             operations: list[models.UpdateOperation] = [
                 models.OverwritePayloadOperation(
                     overwrite_payload=models.SetPayload(payload=point.payload, points=[point.id])
@@ -328,20 +385,10 @@ def _local_errors(folder: Path) -> Iterator[None]:
         raise EngineError(f"could not open {folder}: {error}") from error
 
 
-def _requests(points: Sequence[Point]) -> Iterator[list[Point]]:
-    """Cut points into requests that a server takes, one point at least."""
-    batch: list[Point] = []
-    size = 0
-    for point in points:
-        numbers = sum(len(vector) for vector in point.vectors.values())
-        own = numbers * NUMBER_BYTES + len(json.dumps(point.payload))
-        if batch and size + own > REQUEST_BYTES:
-            yield batch
-            batch, size = [], 0
-        batch.append(point)
-        size += own
-    if batch:
-        yield batch
+def _lacking(names: Sequence[str]) -> models.Filter:
+    """Fit the points that do not have all of these vectors."""
+    has: list[models.Condition] = [models.HasVectorCondition(has_vector=name) for name in names]
+    return models.Filter(must_not=[models.Filter(must=has)])
 
 
 def _filter(where: Where | None) -> models.Filter | None:

@@ -10,8 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 
-from pydantic import BaseModel
-
+from inbedder_retrieval.collection.backfill import begin_views, drop_view, fill_views
 from inbedder_retrieval.collection.engine import Engine, create_engine, open_engine
 from inbedder_retrieval.collection.filters import Where, WhereLike, parse_where
 from inbedder_retrieval.collection.index import IndexReport, index_documents
@@ -20,8 +19,8 @@ from inbedder_retrieval.collection.schema import (
     ID,
     METADATA,
     TEXT,
+    CollectionInfo,
     Registry,
-    ViewRecord,
     metadata_of,
     point_id,
 )
@@ -29,22 +28,18 @@ from inbedder_retrieval.collection.search import choose_weights, search_views
 from inbedder_retrieval.documents import Document, Hit, check_id
 from inbedder_retrieval.embedder import Embedder
 from inbedder_retrieval.embeddings import OnLong, TextEmbedder
-from inbedder_retrieval.errors import CollectionNotFound, EngineError, InputError, ViewError
+from inbedder_retrieval.errors import (
+    CollectionNotFound,
+    EngineError,
+    InputError,
+    ViewError,
+    ViewNotReady,
+)
 from inbedder_retrieval.views import View, Views, ViewsLike
 
-__all__ = ["CollectionInfo", "ViewCollection"]
+__all__ = ["ViewCollection"]
 
 MAX_LIMIT = 10_000
-
-
-class CollectionInfo(BaseModel):
-    """What a collection is, for people and machines to read."""
-
-    location: str
-    engine: str
-    documents: int
-    views: list[ViewRecord]
-    indexed_fields: list[str]
 
 
 class ViewCollection:
@@ -201,6 +196,43 @@ class ViewCollection:
             progress=progress,
         )
 
+    def add_view(
+        self, views: ViewsLike, *, progress: Callable[[int, int], None] | None = None
+    ) -> int:
+        """Ask further questions of all documents, those stored already included.
+
+        One pass over the texts fills all new views. Meanwhile other views are searched, and
+        documents added get the new ones. The same call finishes what was interrupted.
+
+        Args:
+            progress: called with the numbers of documents done and to be done.
+
+        Returns how many documents were embedded.
+
+        Raises:
+            ViewError: a view of this name asks something else here, or the model cannot be asked.
+            EngineError: the engine refused.
+        """
+        views = Views.of(views)
+        self._registry = Registry.from_entries(self._engine.read_registry(), self._location)
+        self._check_questions(view for view in views if view.name in self._registry.records)
+        self.embedder.embed([], views)
+        self._registry = begin_views(self._engine, self._registry, views, self.embedder)
+        self._registry, filled = fill_views(
+            self._engine, self._registry, self.embedder, progress=progress
+        )
+        return filled
+
+    def drop_view(self, name: str) -> None:
+        """Forget a view and delete its vectors; documents and other views stay.
+
+        Raises:
+            UnknownView: there is none of this name.
+            ViewError: it is the only one.
+        """
+        self._registry = Registry.from_entries(self._engine.read_registry(), self._location)
+        self._registry = drop_view(self._engine, self._registry, name)
+
     def get(self, ids: Iterable[object]) -> list[Document]:
         """Return the documents with these ids, in their order; ids not stored are left out."""
         points = [point_id(check_id(one)) for one in _several(ids)]
@@ -236,6 +268,7 @@ class ViewCollection:
         limit: int = 10,
         filter: WhereLike | None = None,
         explain: int = 0,
+        allow_partial: bool = False,
     ) -> list[Hit]:
         """Return the documents whose answers are nearest to the query's.
 
@@ -249,9 +282,11 @@ class ViewCollection:
             filter: a condition on metadata (see `Where`), as a dict or a Where. The fields it
                 looks at get a payload index once it has found something.
             explain: how many answer words to read from each hit's vectors.
+            allow_partial: search a view that is still being built, though documents lack it.
 
         Raises:
             UnknownView: lists the views there are.
+            ViewNotReady: a view is being built.
             InputError, TextError: the query, a weight, the limit or the filter is unusable.
         """
         if not _whole(limit) or not 1 <= limit <= MAX_LIMIT:
@@ -259,6 +294,12 @@ class ViewCollection:
         if not _whole(explain) or explain < 0:
             raise InputError(f"explain is {explain!r}; give a number of words, or 0 for none")
         weights = choose_weights(self._registry, view, views)
+        for name in weights:
+            if self._registry.record(name).state == "building" and not allow_partial:
+                raise ViewNotReady(
+                    f"view {name!r} is being built: documents lack it still. Finish it by adding "
+                    "it again, or search it with allow_partial=True"
+                )
         where = None if filter is None else parse_where(filter)
         hits = search_views(
             self._engine,
@@ -328,10 +369,14 @@ class ViewCollection:
         for view in asked:
             if view.name not in have:
                 raise ViewError(
-                    f"{self._location} has no view {view.name!r} (it has {', '.join(have)}); a "
-                    "collection keeps the views it was created with. Leave it out, or create "
-                    "another collection"
+                    f"{self._location} has no view {view.name!r} (it has {', '.join(have)}); add "
+                    "it with 'inbedder views add' or ViewCollection.add_view, or leave it out"
                 )
+        self._check_questions(asked)
+
+    def _check_questions(self, asked: Iterable[View]) -> None:
+        have = {view.name: view for view in self.views}
+        for view in asked:
             if have[view.name] != view:
                 raise ViewError(
                     f"view {view.name!r} of {self._location} asks "

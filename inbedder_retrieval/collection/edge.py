@@ -114,6 +114,55 @@ class EdgeEngine:
         except (OSError, ValueError) as error:
             raise CollectionError(f"the registry {path} cannot be read: {error}") from error
 
+    def write_registry(self, entries: Mapping[str, Any]) -> None:
+        """Replace the registry atomically."""
+        try:
+            _write_json(self._folder / EDGE_MARK, entries)
+        except OSError as error:
+            raise EngineError(
+                f"the registry of {self._folder} cannot be written: {error}"
+            ) from error
+
+    def add_vector(self, name: str, width: int) -> None:
+        """Make a named vector that no point has yet; one that is there stays as it is."""
+        with _translated(f"make the vector {name}"):
+            self._shard.update(
+                edge.UpdateOperation.create_dense_vector(name, width, edge.Distance.Cosine)
+            )
+
+    def drop_vector(self, name: str) -> None:
+        """Delete a named vector from all points; one that is not there is passed over."""
+        with _translated(f"drop the vector {name}"):
+            self._shard.update(edge.UpdateOperation.delete_vector_name(name))
+
+    def count_lacking(self, names: Sequence[str]) -> int:
+        """Count the points that lack any of these vectors, exactly."""
+        with _translated("count"):
+            return self._shard.count(edge.CountRequest(filter=_lacking(names), exact=True))
+
+    def lacking(
+        self, names: Sequence[str], keys: Sequence[str], *, limit: int, after: str | None
+    ) -> tuple[list[Point], str | None]:
+        """Return points that lack any of these vectors, and where to go on."""
+        request = edge.ScrollRequest(
+            limit=limit, filter=_lacking(names), with_payload=list(keys), offset=after
+        )
+        with _translated("list the points without a vector"):
+            records, following = self._shard.scroll(request)
+        points = [Point(str(record.id), dict(record.payload or {})) for record in records]
+        return points, None if following is None else str(following)
+
+    def fill_vectors(self, points: Sequence[Point], names: Sequence[str]) -> None:
+        """Write vectors to stored points that still lack any of `names`; leave all else."""
+        vectors = [edge.PointVectors(point.id, cast("Any", point.vectors)) for point in points]
+        with _translated(f"write vectors of {len(points)} points"):
+            self._shard.update(edge.UpdateOperation.update_vectors(vectors, _lacking(names)))
+
+    def clear_vectors(self, ids: Sequence[str], names: Sequence[str]) -> None:
+        """Delete these vectors from these points."""
+        with _translated(f"delete vectors of {len(ids)} points"):
+            self._shard.update(edge.UpdateOperation.delete_vectors(list(ids), list(names)))
+
     def upsert(self, points: Sequence[Point]) -> None:
         """Write whole points; what was stored under their ids is replaced."""
         if not points:
@@ -255,6 +304,11 @@ def _filter(where: Where | None) -> edge.Filter | None:
     if where is None:
         return None
     return cast("edge.Filter", compile_where(where, DIALECT))
+
+
+def _lacking(names: Sequence[str]) -> edge.Filter:
+    """Fit the points that do not have all of these vectors."""
+    return edge.Filter(must_not=[edge.Filter(must=[edge.HasVectorCondition(n) for n in names])])
 
 
 def _variables(count: int) -> list[str]:

@@ -19,6 +19,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from inbedder_retrieval.collection.address import DEFAULT_COLLECTION
 from inbedder_retrieval.collection.filters import FieldKind, Where
 from inbedder_retrieval.errors import (
     CollectionExists,
@@ -41,8 +42,7 @@ MEMORY = ":memory:"
 SERVER = ("http://", "https://")
 # The file that marks a folder as a collection of the one engine or the other.
 EDGE_MARK, LOCAL_MARK = "registry.json", "meta.json"
-# The collection's name where the location gives none.
-LOCAL_COLLECTION = "inbedder"
+LOCAL_COLLECTION = DEFAULT_COLLECTION
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,39 @@ class Engine(Protocol):
 
     def read_registry(self) -> dict[str, Any]:
         """Return the registry's flat entries."""
+        ...
+
+    def write_registry(self, entries: Mapping[str, Any]) -> None:
+        """Keep these entries; others, of views that were dropped, may stay beside them."""
+        ...
+
+    def add_vector(self, name: str, width: int) -> None:
+        """Make a named vector that no point has yet; one that is there stays as it is."""
+        ...
+
+    def drop_vector(self, name: str) -> None:
+        """Delete a named vector from all points; one that is not there is passed over."""
+        ...
+
+    def count_lacking(self, names: Sequence[str]) -> int:
+        """Count the points that lack any of these vectors, exactly."""
+        ...
+
+    def lacking(
+        self, names: Sequence[str], keys: Sequence[str], *, limit: int, after: str | None
+    ) -> tuple[list[Point], str | None]:
+        """Return points that lack any of these vectors, with these payload keys.
+
+        Also returns what to give as `after` to go on from there; None where there are no more.
+        """
+        ...
+
+    def fill_vectors(self, points: Sequence[Point], names: Sequence[str]) -> None:
+        """Write vectors to stored points that still lack any of `names`; leave all else."""
+        ...
+
+    def clear_vectors(self, ids: Sequence[str], names: Sequence[str]) -> None:
+        """Delete these vectors from these points."""
         ...
 
     def upsert(self, points: Sequence[Point]) -> None:

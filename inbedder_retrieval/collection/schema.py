@@ -12,7 +12,7 @@ import json
 import re
 import unicodedata
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone
 from decimal import Decimal
 from typing import Any, Literal
@@ -20,10 +20,18 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from inbedder_retrieval.documents import Document
-from inbedder_retrieval.errors import CollectionError, ModelMismatch, UnknownView
+from inbedder_retrieval.errors import CollectionError, ModelMismatch, UnknownView, ViewError
 from inbedder_retrieval.views import View, Views
 
-__all__ = ["Registry", "ViewRecord", "payload_of", "point_id", "text_hash", "vector_name"]
+__all__ = [
+    "CollectionInfo",
+    "Registry",
+    "ViewRecord",
+    "payload_of",
+    "point_id",
+    "text_hash",
+    "vector_name",
+]
 
 FORMAT = 1
 COLLECTION_KEY = "inbedder"
@@ -57,6 +65,16 @@ class ViewRecord(BaseModel):
     @property
     def view(self) -> View:
         return View(self.name, self.instruction)
+
+
+class CollectionInfo(BaseModel):
+    """What a collection is, for people and machines to read."""
+
+    location: str
+    engine: str
+    documents: int
+    views: list[ViewRecord]
+    indexed_fields: list[str]
 
 
 class Registry(BaseModel):
@@ -102,12 +120,8 @@ class Registry(BaseModel):
                     f"{where} was written in format {head['format']}; this version reads format "
                     f"{FORMAT}. Install a newer inbedder-retrieval"
                 )
-            found = [
-                ViewRecord.model_validate(entry)
-                for key, entry in entries.items()
-                if key.startswith(VIEW_KEY)
-            ]
-            found.sort(key=lambda record: head["views"].index(record.vector))
+            # Entries that the head does not list are of views that were dropped.
+            found = [ViewRecord.model_validate(entries[VIEW_KEY + one]) for one in head["views"]]
             if not found or [record.vector for record in found] != head["views"]:
                 raise ValueError(f"it lists the views {head['views']} and holds {len(found)}")
             return cls(created=head["created"], records={record.name: record for record in found})
@@ -115,6 +129,35 @@ class Registry(BaseModel):
             raise CollectionError(
                 f"{where} is no collection of this package: its registry cannot be read ({error})"
             ) from error
+
+    def with_views(self, views: Views, *, model: str, fingerprint: str, dimension: int) -> Registry:
+        """Return the registry with further views, as building; those it has stay as they are."""
+        fresh = Registry.new(views, model=model, fingerprint=fingerprint, dimension=dimension)
+        building = {
+            name: record.model_copy(update={"state": "building"})
+            for name, record in fresh.records.items()
+            if name not in self.records
+        }
+        return self.model_copy(update={"records": self.records | building})
+
+    def ready(self, names: Iterable[str]) -> Registry:
+        """Return the registry with these views marked as ready."""
+        done = {name: self.records[name].model_copy(update={"state": "ready"}) for name in names}
+        return self.model_copy(update={"records": self.records | done})
+
+    def without(self, name: str) -> Registry:
+        """Return the registry without a view.
+
+        Raises:
+            ViewError: it is the only one.
+        """
+        left = {other: record for other, record in self.records.items() if other != name}
+        if not left:
+            raise ViewError(
+                f"view {name!r} is the only one here; add another before it is dropped, or delete "
+                "the collection"
+            )
+        return self.model_copy(update={"records": left})
 
     def entries(self) -> dict[str, Any]:
         """Return the flat entries for an engine to keep."""

@@ -382,3 +382,21 @@ def test_an_interrupted_index_is_finished_by_the_same_command(
     assert report["unchanged"] >= 512
     assert report["added"] > 0
     assert report["documents"] == stored(tmp_path / "c.inb") == total
+
+
+def test_a_view_is_added_to_a_collection_and_dropped_again(
+    run: Run, indexed: Path, tmp_path: Path
+) -> None:
+    copy = Path(shutil.copytree(indexed, tmp_path / "copy.inb"))
+    said = run("views", "add", copy, "--view", "place=Which place is it about?", "--json")
+    added = json.loads(said.out)
+    assert (added["embedded"], added["views"]) == (40, [*QUESTIONS.names, "place"])
+    again = run("views", "add", copy, "--view", "place=Which place is it about?")
+    assert again.out.startswith("0 documents embedded in ")
+    assert len(json.loads(run("search", copy, QUERY, "--view", "place", "--json").out)) == 10
+    other = run("views", "add", copy, "--view", "place=Where?")
+    assert other.code == 2
+    assert "asks 'Which place is it about?', not 'Where?'" in other.err
+    assert "place is gone" in run("views", "drop", copy, "place").out
+    assert run("views", "drop", copy, "place").code == 2
+    assert json.loads(run("info", copy, "--json").out)["documents"] == 40

@@ -1,0 +1,138 @@
+"""Backfill: questions added to a collection that holds documents already.
+
+A new view is written to the registry as `building` first, then its named vector is made, then the
+documents that lack it are embedded and filled in, a bounded batch at a time, then it is `ready`.
+Each step may be done again: what was interrupted is finished by adding the same views once more,
+also by another process. Documents added meanwhile get every view of the registry at once, and a
+vector that somebody else has written is left alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from inbedder_retrieval.collection.engine import Engine, Point
+from inbedder_retrieval.collection.schema import HASH, TEXT, Registry
+from inbedder_retrieval.embeddings import TextEmbedder
+from inbedder_retrieval.errors import EngineError, ModelError
+from inbedder_retrieval.views import Views
+
+__all__ = ["begin_views", "drop_view", "fill_views"]
+
+BATCH_DOCUMENTS = 512
+
+
+def begin_views(
+    engine: Engine, registry: Registry, views: Views, embedder: TextEmbedder
+) -> Registry:
+    """Register views as building and make their vectors; return the registry with them.
+
+    Views that are there already are left as they are, building or ready.
+    """
+    added = registry.with_views(
+        views,
+        model=embedder.name,
+        fingerprint=embedder.fingerprint,
+        dimension=embedder.dimension,
+    )
+    for name, record in added.records.items():
+        if name not in registry.records:
+            # What a view of this name left behind may be of texts that have changed since.
+            engine.drop_vector(record.vector)
+    engine.write_registry(added.entries())
+    for record in added.records.values():
+        if record.state == "building":
+            engine.add_vector(record.vector, record.dimension)
+    return added
+
+
+def fill_views(
+    engine: Engine,
+    registry: Registry,
+    embedder: TextEmbedder,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[Registry, int]:
+    """Embed every document under the building views it lacks, and mark these ready.
+
+    Args:
+        progress: called after each batch with the number of documents filled and still lacking
+            when this began.
+
+    Returns:
+        The registry, and how many documents were filled.
+
+    Raises:
+        EngineError: the engine refused. What is filled stays; the same call goes on from there.
+        ModelError: a vector is not finite.
+    """
+    building = [record for record in registry.records.values() if record.state == "building"]
+    if not building:
+        return registry, 0
+    names = [record.vector for record in building]
+    views = Views(record.view for record in building)
+    filled, total = 0, engine.count_lacking(names)
+    while engine.count_lacking(names):
+        before = filled
+        after: str | None = None
+        while True:
+            found, after = engine.lacking(names, [TEXT, HASH], limit=BATCH_DOCUMENTS, after=after)
+            if found:
+                _fill(engine, embedder, found, names, views)
+                engine.flush()
+                filled += len(found)
+                if progress is not None:
+                    progress(filled, max(total, filled))
+            if after is None:
+                break
+        if filled == before:
+            raise EngineError(
+                f"{engine.count_lacking(names)} documents lack a vector of {', '.join(names)} and "
+                "cannot be listed; add the view again when the engine has recovered"
+            )
+    ready = registry.ready([record.name for record in building])
+    engine.write_registry(ready.entries())
+    return ready, filled
+
+
+def _fill(
+    engine: Engine, embedder: TextEmbedder, points: list[Point], names: list[str], views: Views
+) -> None:
+    embeddings = embedder.embed([point.payload[TEXT] for point in points], views)
+    for name, vectors in embeddings.items():
+        if not np.isfinite(vectors).all():
+            raise ModelError(
+                f"{embedder.name} gave vectors of view {name!r} that are not finite numbers; "
+                "nothing of this batch was written"
+            )
+    by_vector = dict(zip(names, views.names, strict=True))
+    engine.fill_vectors(
+        [
+            Point(point.id, {}, {name: embeddings[view][row] for name, view in by_vector.items()})
+            for row, point in enumerate(points)
+        ],
+        names,
+    )
+    # A writer that does not know these views yet may have changed a text meanwhile: what was
+    # filled is of the old one, and has to be filled again.
+    now = engine.retrieve([point.id for point in points], [HASH])
+    stale = [
+        point.id
+        for point in points
+        if point.id in now and now[point.id].get(HASH) != point.payload[HASH]
+    ]
+    if stale:
+        engine.clear_vectors(stale, names)
+
+
+def drop_view(engine: Engine, registry: Registry, name: str) -> Registry:
+    """Forget a view, then delete its vectors; return the registry without it."""
+    record = registry.record(name)
+    left = registry.without(name)
+    # In this order: a view that is listed has its vector.
+    engine.write_registry(left.entries())
+    engine.drop_vector(record.vector)
+    engine.flush()
+    return left
