@@ -1,8 +1,8 @@
 """Backfill: questions added to a collection that holds documents already.
 
-A new view is written to the registry as `building` first, then its named vector is made, then the
-documents that lack it are embedded and filled in, a bounded batch at a time, then it is `ready`.
-Each step may be done again: what was interrupted is finished by adding the same views once more,
+A new view's named vector is made first, under a name that was never used; then the registry lists
+the view as `building`; then the documents that lack it are embedded and filled in, a bounded batch
+at a time; then it is `ready`. What was interrupted is finished by adding the same views once more,
 also by another process. Documents added meanwhile get every view of the registry at once, and a
 vector that somebody else has written is left alone.
 """
@@ -37,14 +37,11 @@ def begin_views(
         fingerprint=embedder.fingerprint,
         dimension=embedder.dimension,
     )
+    # In this order: a view that is listed has its vector, and every writer fills it.
     for name, record in added.records.items():
         if name not in registry.records:
-            # What a view of this name left behind may be of texts that have changed since.
-            engine.drop_vector(record.vector)
-    engine.write_registry(added.entries())
-    for record in added.records.values():
-        if record.state == "building":
             engine.add_vector(record.vector, record.dimension)
+    engine.write_registry(added.entries())
     return added
 
 

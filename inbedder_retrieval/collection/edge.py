@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -39,7 +40,7 @@ from inbedder_retrieval.errors import (
 
 __all__ = ["EdgeEngine"]
 
-SHARD = "shard"
+SHARD, BEFORE = "shard", "shard.before"
 # Edge takes a plain True for the integer 1; NumPy's it knows.
 DIALECT = Dialect(edge, edge.RangeFloat, boolean=np.bool_)
 INDEX_KINDS = {
@@ -55,6 +56,8 @@ class EdgeEngine:
     def __init__(self, folder: Path, shard: edge.EdgeShard) -> None:
         self._folder = folder
         self._shard = shard
+        # Held by who writes, so that a copy of the files is of one moment.
+        self._writing = threading.RLock()
 
     @classmethod
     def create(
@@ -98,6 +101,7 @@ class EdgeEngine:
     @classmethod
     def open(cls, folder: Path) -> EdgeEngine:
         """Open the folder, or raise CollectionLocked while somebody else holds it."""
+        _restore(folder)
         with _translated(f"open the collection at {folder}"):
             return cls(folder, edge.EdgeShard.load(str(folder / SHARD)))
 
@@ -125,15 +129,44 @@ class EdgeEngine:
 
     def add_vector(self, name: str, width: int) -> None:
         """Make a named vector that no point has yet; one that is there stays as it is."""
-        with _translated(f"make the vector {name}"):
+        with self._restorable(), _translated(f"make the vector {name}"):
             self._shard.update(
                 edge.UpdateOperation.create_dense_vector(name, width, edge.Distance.Cosine)
             )
+            self._shard.flush()
 
     def drop_vector(self, name: str) -> None:
         """Delete a named vector from all points; one that is not there is passed over."""
-        with _translated(f"drop the vector {name}"):
+        with self._restorable(), _translated(f"drop the vector {name}"):
             self._shard.update(edge.UpdateOperation.delete_vector_name(name))
+            self._shard.flush()
+
+    @contextmanager
+    def _restorable(self) -> Iterator[None]:
+        """Keep a copy of the shard while its named vectors change.
+
+        Edge changes its configuration and its segments one after the other: a process that dies in
+        between leaves a shard that cannot be opened, or that lacks a vector. `open` goes back to
+        the copy then.
+        """
+        with self._writing:
+            copy, before = self._folder / f"{BEFORE}.part", self._folder / BEFORE
+            try:
+                with _translated("flush"):
+                    self._shard.flush()
+                shutil.rmtree(copy, ignore_errors=True)
+                shutil.copytree(self._folder / SHARD, copy)
+                copy.rename(before)
+            except OSError as error:
+                shutil.rmtree(copy, ignore_errors=True)
+                raise EngineError(
+                    f"{self._folder} has no room for a copy of its shard, which is kept while its "
+                    f"named vectors change: {error}"
+                ) from error
+            yield
+            # Gone at once by its name, then from the disk.
+            before.rename(copy)
+            shutil.rmtree(copy, ignore_errors=True)
 
     def count_lacking(self, names: Sequence[str]) -> int:
         """Count the points that lack any of these vectors, exactly."""
@@ -155,12 +188,12 @@ class EdgeEngine:
     def fill_vectors(self, points: Sequence[Point], names: Sequence[str]) -> None:
         """Write vectors to stored points that still lack any of `names`; leave all else."""
         vectors = [edge.PointVectors(point.id, cast("Any", point.vectors)) for point in points]
-        with _translated(f"write vectors of {len(points)} points"):
+        with self._writing, _translated(f"write vectors of {len(points)} points"):
             self._shard.update(edge.UpdateOperation.update_vectors(vectors, _lacking(names)))
 
     def clear_vectors(self, ids: Sequence[str], names: Sequence[str]) -> None:
         """Delete these vectors from these points."""
-        with _translated(f"delete vectors of {len(ids)} points"):
+        with self._writing, _translated(f"delete vectors of {len(ids)} points"):
             self._shard.update(edge.UpdateOperation.delete_vectors(list(ids), list(names)))
 
     def upsert(self, points: Sequence[Point]) -> None:
@@ -172,13 +205,13 @@ class EdgeEngine:
             edge.Point(point.id, cast("Any", point.vectors), point.payload)
             for point in points
         ]
-        with _translated(f"write {len(points)} points"):
+        with self._writing, _translated(f"write {len(points)} points"):
             self._shard.update(edge.UpdateOperation.upsert_points(batch))
 
     def overwrite_payload(self, points: Sequence[Point]) -> None:
         """Replace the payload of stored points and leave their vectors."""
         for point in points:
-            with _translated(f"write the payload of {point.id}"):
+            with self._writing, _translated(f"write the payload of {point.id}"):
                 self._shard.update(
                     edge.UpdateOperation.overwrite_payload([point.id], point.payload)
                 )
@@ -193,7 +226,7 @@ class EdgeEngine:
         """Delete points; ids that are not stored are passed over."""
         if not ids:
             return
-        with _translated(f"delete {len(ids)} points"):
+        with self._writing, _translated(f"delete {len(ids)} points"):
             self._shard.update(edge.UpdateOperation.delete_points(list(ids)))
 
     def count(self, where: Where | None = None) -> int:
@@ -298,6 +331,22 @@ def _translated(action: str) -> Iterator[None]:
                 "this one; close that first (a folder has one user at a time, a server many)"
             ) from error
         raise EngineError(f"could not {action}; Qdrant Edge says: {error}") from error
+
+
+def _restore(folder: Path) -> None:
+    """Go back to the copy that is there where a change of the named vectors was cut short."""
+    before = folder / BEFORE
+    if not before.is_dir():
+        return
+    with _translated(f"open the collection at {folder}"):
+        # Loading takes the lock of the shard's log: whoever holds it is still at work.
+        edge.EdgeShard.load(str(before)).close()
+    try:
+        if (folder / SHARD).exists():
+            shutil.rmtree(folder / SHARD)
+        before.rename(folder / SHARD)
+    except OSError as error:
+        raise EngineError(f"{folder} cannot be put back as it was: {error}") from error
 
 
 def _filter(where: Where | None) -> edge.Filter | None:

@@ -133,8 +133,11 @@ class Registry(BaseModel):
     def with_views(self, views: Views, *, model: str, fingerprint: str, dimension: int) -> Registry:
         """Return the registry with further views, as building; those it has stay as they are."""
         fresh = Registry.new(views, model=model, fingerprint=fingerprint, dimension=dimension)
+        # A name that was never used: an engine's log may hold the deletion of an older one.
         building = {
-            name: record.model_copy(update={"state": "building"})
+            name: record.model_copy(
+                update={"state": "building", "vector": fresh_name(record.vector)}
+            )
             for name, record in fresh.records.items()
             if name not in self.records
         }
@@ -211,6 +214,12 @@ def vector_name(view: View, fingerprint: str) -> str:
     ascii_name = unicodedata.normalize("NFKD", view.name).encode("ascii", "ignore").decode()
     slug = re.sub(r"[^a-z0-9]+", "-", ascii_name.lower()).strip("-") or "view"
     return f"{slug[: MAX_VECTOR_NAME - len(digest) - 1].rstrip('-')}-{digest}"
+
+
+def fresh_name(name: str) -> str:
+    """Return a vector name that no other has, made of another."""
+    own = uuid.uuid4().hex[:8]
+    return f"{name[: MAX_VECTOR_NAME - len(own) - 1].rstrip('-')}-{own}"
 
 
 def point_id(document_id: str) -> str:

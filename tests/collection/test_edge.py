@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from uuid import UUID
 
 import numpy as np
 import pytest
@@ -226,3 +227,23 @@ def test_another_tools_registry_json_is_no_collection(tmp_path: Path) -> None:
         open_engine(tmp_path)
     assert names(tmp_path) == ["registry.json"]
     assert json.loads((tmp_path / "registry.json").read_text()) == mine
+
+
+def test_a_change_of_vectors_that_was_cut_short_is_undone_when_the_folder_is_opened(
+    tmp_path: Path,
+) -> None:
+    """The copy is there: the process died between it and the end of the change."""
+    folder = tmp_path / "c.inb"
+    engine = EdgeEngine.create(folder, {"a": 2}, {})
+    engine.upsert([Point(str(UUID(int=1)), {"k": 1}, {"a": np.array([1, 0], np.float32)})])
+    engine.flush()
+    shutil.copytree(folder / "shard", folder / "shard.before")
+    engine.close()
+    (folder / "shard" / "edge_config.json").unlink(missing_ok=True)
+    again = EdgeEngine.open(folder)
+    assert again.count() == 1
+    assert not (folder / "shard.before").exists()
+    again.add_vector("b", 2)
+    assert again.count_lacking(["b"]) == 1
+    assert sorted(path.name for path in folder.iterdir()) == ["registry.json", "shard"]
+    again.close()
