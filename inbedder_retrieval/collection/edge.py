@@ -163,10 +163,13 @@ class EdgeEngine:
                     f"{self._folder} has no room for a copy of its shard, which is kept while its "
                     f"named vectors change: {error}"
                 ) from error
-            yield
-            # Gone at once by its name, then from the disk.
-            before.rename(copy)
-            shutil.rmtree(copy, ignore_errors=True)
+            try:
+                yield
+            finally:
+                # Also after a refusal: what is written from here on must not be gone back on. Gone
+                # at once by its name, then from the disk.
+                before.rename(copy)
+                shutil.rmtree(copy, ignore_errors=True)
 
     def count_lacking(self, names: Sequence[str]) -> int:
         """Count the points that lack any of these vectors, exactly."""

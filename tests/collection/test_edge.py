@@ -247,3 +247,17 @@ def test_a_change_of_vectors_that_was_cut_short_is_undone_when_the_folder_is_ope
     assert again.count_lacking(["b"]) == 1
     assert sorted(path.name for path in folder.iterdir()) == ["registry.json", "shard"]
     again.close()
+
+
+def test_a_change_of_vectors_that_is_refused_takes_nothing_back_later(tmp_path: Path) -> None:
+    """The process lives on and writes; the copy from before must be gone by then."""
+    folder = tmp_path / "c.inb"
+    engine = EdgeEngine.create(folder, {"a": 2}, {})
+    with pytest.raises(RuntimeError, match="refused"), engine._restorable():
+        raise RuntimeError("refused")
+    engine.upsert([Point(str(UUID(int=1)), {"k": 1}, {"a": np.array([1, 0], np.float32)})])
+    engine.flush()
+    engine.close()
+    again = EdgeEngine.open(folder)
+    assert again.count() == 1
+    again.close()
