@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from inbedder_retrieval.documents import AnswerWord
+from inbedder_retrieval.errors import ModelError
 from inbedder_retrieval.views import ViewsLike
 
-__all__ = ["Embeddings", "OnLong", "TextEmbedder"]
+__all__ = ["Embeddings", "OnLong", "TextEmbedder", "check_finite"]
 
 OnLong: TypeAlias = Literal["cut", "error"]
 
@@ -65,3 +66,13 @@ class TextEmbedder(Protocol):
     def explain(self, vectors: ArrayLike, *, top: int = 5) -> list[list[AnswerWord]]:
         """Read vectors (N, H) as words, as `Embedder.explain` does."""
         ...
+
+
+def check_finite(embeddings: Embeddings, model: str) -> None:
+    """Raise ModelError where a model gave vectors that are no numbers, before they are stored."""
+    for name, vectors in embeddings.items():
+        if not np.isfinite(vectors).all():
+            raise ModelError(
+                f"{model} gave vectors of view {name!r} that are not finite numbers; "
+                "nothing of this batch was written"
+            )

@@ -11,12 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
-
 from inbedder_retrieval.collection.engine import Engine, Point
 from inbedder_retrieval.collection.schema import HASH, TEXT, Registry
-from inbedder_retrieval.embeddings import TextEmbedder
-from inbedder_retrieval.errors import EngineError, ModelError
+from inbedder_retrieval.embeddings import TextEmbedder, check_finite
+from inbedder_retrieval.errors import EngineError
 from inbedder_retrieval.views import Views
 
 __all__ = ["begin_views", "drop_view", "fill_views"]
@@ -71,7 +69,8 @@ def fill_views(
     names = [record.vector for record in building]
     views = Views(record.view for record in building)
     filled, total = 0, engine.count_lacking(names)
-    while engine.count_lacking(names):
+    lacking = total
+    while lacking:
         before = filled
         after: str | None = None
         while True:
@@ -84,9 +83,10 @@ def fill_views(
                     progress(filled, max(total, filled))
             if after is None:
                 break
-        if filled == before:
+        lacking = engine.count_lacking(names)
+        if lacking and filled == before:
             raise EngineError(
-                f"{engine.count_lacking(names)} documents lack a vector of {', '.join(names)} and "
+                f"{lacking} documents lack a vector of {', '.join(names)} and "
                 "cannot be listed; add the view again when the engine has recovered"
             )
     ready = registry.ready([record.name for record in building])
@@ -98,12 +98,7 @@ def _fill(
     engine: Engine, embedder: TextEmbedder, points: list[Point], names: list[str], views: Views
 ) -> None:
     embeddings = embedder.embed([point.payload[TEXT] for point in points], views)
-    for name, vectors in embeddings.items():
-        if not np.isfinite(vectors).all():
-            raise ModelError(
-                f"{embedder.name} gave vectors of view {name!r} that are not finite numbers; "
-                "nothing of this batch was written"
-            )
+    check_finite(embeddings, embedder.name)
     by_vector = dict(zip(names, views.names, strict=True))
     engine.fill_vectors(
         [

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-import numpy as np
 from pydantic import BaseModel
 
 from inbedder_retrieval.collection.engine import Engine, Point
@@ -25,8 +24,8 @@ from inbedder_retrieval.collection.schema import (
     text_hash,
 )
 from inbedder_retrieval.documents import Document
-from inbedder_retrieval.embeddings import OnLong, TextEmbedder
-from inbedder_retrieval.errors import DocumentError, ModelError, TextError
+from inbedder_retrieval.embeddings import OnLong, TextEmbedder, check_finite
+from inbedder_retrieval.errors import DocumentError, TextError
 
 __all__ = ["IndexReport", "index_documents"]
 
@@ -128,12 +127,7 @@ def _index_batch(
                 f"document {document.id!r} is longer than {embedder.name} reads (it begins "
                 f"{document.text[:40]!r}); split it, or let long texts be cut"
             )
-        for name, vectors in embeddings.items():
-            if not np.isfinite(vectors).all():
-                raise ModelError(
-                    f"{embedder.name} gave vectors of view {name!r} that are not finite numbers; "
-                    "nothing of this batch was written"
-                )
+        check_finite(embeddings, embedder.name)
         report.truncated += len(embeddings.truncated)
         report.empty += len(embeddings.empty)
         records = registry.records.values()
