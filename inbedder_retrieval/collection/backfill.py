@@ -36,9 +36,13 @@ def begin_views(
         dimension=embedder.dimension,
     )
     # In this order: a view that is listed has its vector, and every writer fills it.
-    for name, record in added.records.items():
-        if name not in registry.records:
-            engine.add_vector(record.vector, record.dimension)
+    engine.add_vectors(
+        {
+            record.vector: record.dimension
+            for name, record in added.records.items()
+            if name not in registry.records
+        }
+    )
     engine.write_registry(added.entries())
     return added
 

@@ -147,15 +147,14 @@ class ClientEngine:
         with self._translated("write the registry"):
             self._client.update_collection(self._collection, metadata=dict(entries))
 
-    def add_vector(self, name: str, width: int) -> None:
-        """Make a named vector that no point has yet; one that is there stays as it is."""
-        if name in self._vectors():
-            return
-        config = models.DenseVectorNameConfig(
-            dense=models.DenseVectorConfig(size=width, distance=models.Distance.COSINE)
-        )
-        with self._translated(f"make the vector {name}"):
-            self._client.create_vector_name(self._collection, name, config, wait=True)
+    def add_vectors(self, widths: Mapping[str, int]) -> None:
+        """Make named vectors that no point has yet; one that is there stays as it is."""
+        for name in widths.keys() - self._vectors():
+            config = models.DenseVectorNameConfig(
+                dense=models.DenseVectorConfig(size=widths[name], distance=models.Distance.COSINE)
+            )
+            with self._translated(f"make the vector {name}"):
+                self._client.create_vector_name(self._collection, name, config, wait=True)
 
     def drop_vector(self, name: str) -> None:
         """Delete a named vector from all points; one that is not there is passed over."""

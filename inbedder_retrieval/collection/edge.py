@@ -127,12 +127,15 @@ class EdgeEngine:
                 f"the registry of {self._folder} cannot be written: {error}"
             ) from error
 
-    def add_vector(self, name: str, width: int) -> None:
-        """Make a named vector that no point has yet; one that is there stays as it is."""
-        with self._restorable(), _translated(f"make the vector {name}"):
-            self._shard.update(
-                edge.UpdateOperation.create_dense_vector(name, width, edge.Distance.Cosine)
-            )
+    def add_vectors(self, widths: Mapping[str, int]) -> None:
+        """Make named vectors that no point has yet; one that is there stays as it is."""
+        if not widths:
+            return
+        with self._restorable(), _translated(f"make the vectors {', '.join(widths)}"):
+            for name, width in widths.items():
+                self._shard.update(
+                    edge.UpdateOperation.create_dense_vector(name, width, edge.Distance.Cosine)
+                )
             self._shard.flush()
 
     def drop_vector(self, name: str) -> None:

@@ -88,8 +88,8 @@ class Engine(Protocol):
         """Keep these entries; others, of views that were dropped, may stay beside them."""
         ...
 
-    def add_vector(self, name: str, width: int) -> None:
-        """Make a named vector that no point has yet; one that is there stays as it is."""
+    def add_vectors(self, widths: Mapping[str, int]) -> None:
+        """Make named vectors that no point has yet; one that is there stays as it is."""
         ...
 
     def drop_vector(self, name: str) -> None:

@@ -243,7 +243,7 @@ def test_a_change_of_vectors_that_was_cut_short_is_undone_when_the_folder_is_ope
     again = EdgeEngine.open(folder)
     assert again.count() == 1
     assert not (folder / "shard.before").exists()
-    again.add_vector("b", 2)
+    again.add_vectors({"b": 2})
     assert again.count_lacking(["b"]) == 1
     assert sorted(path.name for path in folder.iterdir()) == ["registry.json", "shard"]
     again.close()
