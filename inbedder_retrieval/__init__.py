@@ -4,7 +4,9 @@ from importlib.metadata import version as _version
 
 from inbedder_retrieval.collection import (
     CollectionInfo,
+    Connection,
     IndexReport,
+    Storage,
     ViewCollection,
     ViewRecord,
     Where,
@@ -47,6 +49,7 @@ __all__ = [
     "CollectionInfo",
     "CollectionLocked",
     "CollectionNotFound",
+    "Connection",
     "DeviceError",
     "Document",
     "DocumentError",
@@ -63,6 +66,7 @@ __all__ = [
     "ModelMismatch",
     "Recipe",
     "SourceError",
+    "Storage",
     "TextEmbedder",
     "TextError",
     "UnknownView",

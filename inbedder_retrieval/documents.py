@@ -83,9 +83,11 @@ class Hit(BaseModel):
     """A document found by a search.
 
     Attributes:
-        score: cosine for one view, the weighted sum of cosines for several; higher is nearer.
+        score: cosine for one view, the weighted sum of cosines for several, or the sum of
+            reciprocal ranks; higher is nearer.
         scores: the cosine under each searched view, by view name.
         answers: the answer words under each searched view, when the search asked to explain.
+        group: the value of the field that the search was grouped by.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -96,6 +98,7 @@ class Hit(BaseModel):
     score: float
     scores: dict[str, float]
     answers: dict[str, list[AnswerWord]] = Field(default_factory=dict)
+    group: str | int | float | None = None
 
 
 def check_id(value: object) -> str:

@@ -7,21 +7,21 @@ serves all views of a text.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from inbedder_retrieval.backends import Generator, Options, Runtime, load_backend
+from inbedder_retrieval.answers import Speaker, check_answers, near_general
+from inbedder_retrieval.backends import Options, Runtime, load_backend
 from inbedder_retrieval.checkpoint import DEFAULT_MODEL, find_checkpoint
 from inbedder_retrieval.documents import AnswerWord
 from inbedder_retrieval.embeddings import Embeddings, OnLong
 from inbedder_retrieval.errors import InputError, TextError
-from inbedder_retrieval.explain import WordHead
 from inbedder_retrieval.packing import PackedBatch, Packer, QuestionBlock, check_several
 from inbedder_retrieval.pipeline import Run, Workers, pipelined, runs
 from inbedder_retrieval.prompting import Prompter
@@ -39,12 +39,12 @@ class Embedder:
 
     Args:
         model: a packaged model's name, a folder, or owner/name on the Hugging Face hub.
-        backend: `onnx` runs `model.onnx` (int8); `torch` runs the weights. None takes `onnx` on a
-            CPU where there is such a file.
+        backend: `onnx` and `openvino` run `model.onnx` (int8); `torch` runs the weights. None takes
+            `onnx` on a CPU where there is such a file.
         recipe: how to prompt and pool, instead of what the checkpoint brings.
         device: `cpu`, or what the backend calls an accelerator, such as `cuda`; several, as in
             `cuda:0,cuda:1`, get a process each (see `backends/processes.py`).
-        precision: what the layers run in: `int8` on onnx; `float32`, `float16` or `bfloat16` on
+        precision: what the layers run in: `int8` on onnx and openvino; `float32`, `float16` or `bfloat16` on
             torch. None takes float32 on a CPU; on an accelerator float16 for encoders and bfloat16
             for decoders.
         threads: CPU threads; None takes as many as this process may use.
@@ -61,7 +61,7 @@ class Embedder:
         self,
         model: str | Path = DEFAULT_MODEL,
         *,
-        backend: Literal["onnx", "torch"] | None = None,
+        backend: Literal["onnx", "openvino", "torch"] | None = None,
         recipe: Recipe | None = None,
         device: str = "cpu",
         precision: Literal["int8", "float32", "float16", "bfloat16"] | None = None,
@@ -69,7 +69,7 @@ class Embedder:
         compiled: bool = False,
     ) -> None:
         self._checkpoint = find_checkpoint(model, recipe)
-        self._tokenizer = tokenizer = self._checkpoint.tokenizer()
+        tokenizer = self._checkpoint.tokenizer()
         recipe = self._checkpoint.recipe
         self._packer = Packer(tokenizer, recipe) if recipe.attention == "prefix" else None
         self._prompter = Prompter(tokenizer, recipe) if self._packer is None else None
@@ -79,6 +79,7 @@ class Embedder:
             Options(device=device, precision=precision, threads=threads, compiled=compiled),
         )
         self._workers = Workers(self.runtime.workers)
+        self._speaker = Speaker(self._checkpoint, tokenizer, self._backend, self._workers)
         self._re_encoder = Embedder(recipe.re_encoder) if recipe.re_encoder else None
 
     @property
@@ -177,6 +178,33 @@ class Embedder:
                 empty=[index - run.start for index in run.empty],
             )
 
+    def embed_answers(self, answers: Iterable[str], views: ViewsLike) -> Embeddings:
+        """Embed expected answers, to search views by: the nearest texts are those that give them.
+
+        Where there is a general view, the query is the answer's general vector, the same under
+        every question: of the ways measured it finds best by itself (see the packaged model's
+        card; no other model was measured). A recipe that does `re_encode` embeds answers with its
+        `re_encoder`, as it does its own. Others read the answer as a text under the question.
+
+        Args:
+            answers: any iterable of N short answers, such as "refund" or "coffee machine".
+            views: as `embed` takes them. In the general view an answer is a text like any other.
+
+        Returns:
+            For every view name a float32 array (N, H) of unit vectors, in the answers' order.
+
+        Raises:
+            TextError: an answer is no string, says nothing, or holds a lone surrogate.
+            ViewError: as `embed`.
+        """
+        views, answers = Views.of(views), check_answers(answers)
+        self._questions(views)
+        if self._re_encoder is None and not near_general(self.recipe):
+            return self.embed(answers, views)
+        found = (self._re_encoder or self).embed(answers, GENERAL)
+        vectors = {name: found[GENERAL.name].copy() for name in views.names}
+        return Embeddings(vectors, truncated=found.truncated)
+
     def answer(
         self,
         texts: Iterable[str],
@@ -211,10 +239,11 @@ class Embedder:
         while batch := list(itertools.islice(stream, ANSWER_BATCH)):
             if self.recipe.model in ("causal", "seq2seq"):
                 prompts = self._prompts.prompts(batch, views, first=len(answers))
-                ids = [prompt.input_ids for prompt in prompts]
-                answers += map(self._decoded, self._generator.generate(ids, new_tokens))
+                answers += map(self._speaker.words, self._speaker.generate(prompts, new_tokens))
             else:
-                answers += self._filled(batch, views, questions, len(answers))
+                budget = self.runtime.token_budget
+                packs, _ = self._packed(batch, views, questions, len(answers), budget)
+                answers += self._speaker.fill(packs, len(batch))
             if progress is not None:
                 progress(len(answers))
         return answers
@@ -236,7 +265,7 @@ class Embedder:
             CheckpointError: this model's vectors cannot be read as words.
             InputError: the array is not (N, H) of finite numbers.
         """
-        return self._word_head.words(vectors, top=top, background=background, progress=progress)
+        return self._speaker.head.words(vectors, top=top, background=background, progress=progress)
 
     def _questions(self, views: Views) -> QuestionBlock | None:
         """Check that this model can be asked, and lay out what every row ends with, if they do."""
@@ -261,10 +290,9 @@ class Embedder:
             return packs, tokenized.truncated
         prompts = self._prompts.prompts(texts, views, first=first)
         generated = None
-        start = self._generator.decoder_start if self.recipe.model == "seq2seq" else None
+        start = self._speaker.decoder_start
         if self.recipe.generates:
-            ids = [prompt.input_ids for prompt in prompts]
-            generated = self._generator.generate(ids, self.recipe.new_tokens)
+            generated = self._speaker.generate(prompts, self.recipe.new_tokens)
         batches = self._prompts.batches(prompts, token_budget, generated, decoder_start=start)
         cut = sorted({prompt.text for prompt in prompts if prompt.truncated})
         return ((lambda packed=packed: packed) for packed in batches), cut
@@ -341,23 +369,6 @@ class Embedder:
         scaled: NDArray[np.float32] = vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
         return scaled
 
-    def _filled(
-        self, texts: list[str], views: Views, questions: QuestionBlock | None, first: int
-    ) -> list[str]:
-        """Fill each text's answer slots with their likeliest pieces."""
-        if self.recipe.answer_token is None:
-            raise InputError(f"{self.recipe.name} has no answer slot to fill, and cannot generate")
-        filled = [""] * len(texts)
-        batches, _ = self._packed(texts, views, questions, first, self.runtime.token_budget)
-        for pack in batches:
-            packed = pack()
-            # By a worker: an interrupt that reached the backend would leave it half way.
-            states = self._workers.submit(partial(self._backend.run, packed)).result()
-            best = self._word_head.logits(states.reshape(-1, states.shape[-1])).argmax(axis=1)
-            for row, ids in zip(packed.rows, best.reshape(len(states), -1), strict=True):
-                filled[row] = self._decoded(ids.tolist())
-        return filled
-
     def _re_encoded(
         self,
         re_encoder: Embedder,
@@ -368,38 +379,16 @@ class Embedder:
     ) -> list[int]:
         """Write the vectors (V, N, H) of generated answers; return which texts were cut."""
         prompts = self._prompts.prompts(texts, views, first=first)
-        ids = [prompt.input_ids for prompt in prompts]
         vectors[:] = 0
-        samples = self.recipe.samples
-        for sample in range(samples):
-            seed = None if samples == 1 else sample
-            generated = self._generator.generate(ids, self.recipe.new_tokens, seed=seed)
-            words = [[one[k] for k in self._prompts.kept(one)] for one in generated]
-            answers = [self._decoded(one) for one in words]
+        for answers in self._speaker.samples(prompts, self._prompts):
             embedded = re_encoder.embed(answers, GENERAL)[GENERAL.name]
             for prompt, vector in zip(prompts, embedded, strict=True):
                 vectors[prompt.view, prompt.text] += vector
         vectors[:] = self._scaled(vectors)
         return sorted({prompt.text for prompt in prompts if prompt.truncated})
 
-    def _decoded(self, ids: Sequence[int]) -> str:
-        return str(self._tokenizer.decode(list(ids), skip_special_tokens=True)).strip()
-
     @property
     def _prompts(self) -> Prompter:
         if self._prompter is None:
             raise InputError(f"{self.recipe.name} packs texts and questions, it has no prompts")
         return self._prompter
-
-    @property
-    def _generator(self) -> Generator:
-        if not isinstance(self._backend, Generator):
-            raise InputError(
-                f"{self.recipe.name} has to generate text, which {self.runtime} does not; "
-                "use backend='torch' on one device"
-            )
-        return self._backend
-
-    @cached_property
-    def _word_head(self) -> WordHead:
-        return WordHead(self._checkpoint)

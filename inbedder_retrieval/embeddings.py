@@ -63,6 +63,10 @@ class TextEmbedder(Protocol):
         """Embed texts under views, as `Embedder.embed` does."""
         ...
 
+    def embed_answers(self, answers: Iterable[str], views: ViewsLike) -> Embeddings:
+        """Embed expected answers, to search views by, as `Embedder.embed_answers` does."""
+        ...
+
     def explain(self, vectors: ArrayLike, *, top: int = 5) -> list[list[AnswerWord]]:
         """Read vectors (N, H) as words, as `Embedder.explain` does."""
         ...

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from inbedder_retrieval.answers import check_answers
 from inbedder_retrieval.documents import AnswerWord, lone_surrogate
 from inbedder_retrieval.embeddings import Embeddings
 from inbedder_retrieval.errors import TextError
@@ -65,6 +66,10 @@ class FakeEmbedder:
         }
         empty = [index for index, text in enumerate(texts) if not text.strip()]
         return Embeddings(vectors, empty=empty)
+
+    def embed_answers(self, answers: Iterable[str], views: ViewsLike) -> Embeddings:
+        """Embed expected answers as texts under the views: near are the texts that hold them."""
+        return self.embed(check_answers(answers), views)
 
     def explain(self, vectors: ArrayLike, *, top: int = 5) -> list[list[AnswerWord]]:
         """Name the heaviest components of each vector, as words that mean nothing."""

@@ -1,7 +1,9 @@
-"""Answers and answer words of every architecture, against plain transformers."""
+"""Answers, answer words and answer queries of every architecture, against plain transformers."""
 
 from __future__ import annotations
 
+import runpy
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,22 +11,35 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import average_precision_score
 
 from inbedder_retrieval import (
     GENERAL,
     Embedder,
+    TextError,
     View,
+    ViewError,
 )
 from inbedder_retrieval.checkpoint import find_checkpoint
+from inbedder_retrieval.demo import DEMO_VIEWS, LABELS, demo_documents
 from inbedder_retrieval.explain import WordHead
+from inbedder_retrieval.testing import FakeEmbedder
+from tests import reference
 from tests.architectures import (
     CAUSAL,
     MASKED,
     QUESTION,
     TOLERANCE,
+    plain_vectors,
     recipe_of,
     tokenizer_of,
 )
+from tests.conftest import QUESTIONS
+
+ANSWERS = ["refund", "the phone is late", "7", "ü"]
+SCRIPT = Path(__file__).parents[1] / "docs" / "answers.py"
 
 
 @pytest.mark.parametrize("name", CAUSAL)
@@ -148,3 +163,183 @@ def test_many_vectors_are_read_in_parts(folders: dict[str, Path]) -> None:
     assert len(done) > 1
     [alone] = embedder.explain(vectors[599:])
     assert [answer.word for answer in read[599]] == [answer.word for answer in alone]
+
+
+def test_an_answer_query_is_the_answers_general_vector_under_every_question(
+    tiny: Embedder, tiny_folder: Path
+) -> None:
+    plain = reference.plain_vectors(tiny_folder, ANSWERS, {"general": None}, most=40)["general"]
+    found = tiny.embed_answers(iter(ANSWERS), QUESTIONS)
+    assert list(found) == list(QUESTIONS)
+    for vectors in found.values():
+        assert vectors.dtype == np.float32
+        np.testing.assert_allclose(vectors, reference.unit(plain), rtol=0, atol=TOLERANCE)
+
+
+def test_the_vectors_of_each_view_are_the_callers_own(tiny: Embedder) -> None:
+    found = tiny.embed_answers(["refund"], QUESTIONS)
+    before = found["need"].copy()
+    found["feeling"][:] = 0
+    assert (found["need"] == before).all()
+
+
+def test_answers_find_the_messages_that_give_them(packaged: Embedder) -> None:
+    """Better than the same words read as a message, in the view and out of it."""
+    documents = demo_documents()
+    views = [DEMO_VIEWS[label] for label in LABELS]
+    vectors = packaged.embed([document.text for document in documents], views)
+    least = {"product": 0.9, "feeling": 0.5, "need": 0.7}
+    for label in LABELS:
+        held = np.array([document.metadata[label] for document in documents])
+        answers = sorted(set(held))
+        queries = packaged.embed_answers(answers, views)[label]
+        precision = {
+            name: np.mean(
+                [
+                    average_precision_score(held == answer, vectors[view] @ query)
+                    for answer, query in zip(answers, rows, strict=True)
+                ]
+            )
+            for name, view, rows in [
+                ("answer", label, queries),
+                ("text", label, packaged.embed(answers, views)[label]),
+                *[(other, other, queries) for other in LABELS if other != label],
+            ]
+        }
+        assert precision["answer"] > least[label]
+        assert precision["answer"] == max(precision.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        *[(name, {}) for name in (*MASKED, *CAUSAL, "t5")],
+        ("roberta", {"head": "mlm", "standardize": True}),
+        ("roberta", {"pooling": "avg_ppt"}),
+        ("llama", {"pooling": "avg_gen"}),
+        ("qwen", {"layer": 1}),
+        ("t5", {"pooling": "avg_ppt"}),
+    ],
+    ids=str,
+)
+def test_a_model_without_a_general_view_reads_the_answer_as_a_text(
+    folders: dict[str, Path], name: str, changes: dict[str, object]
+) -> None:
+    recipe = recipe_of(folders[name], **changes)
+    found = Embedder(folders[name], recipe=recipe).embed_answers(ANSWERS, View("f", QUESTION))["f"]
+    expected = plain_vectors(name, folders[name], recipe, ANSWERS, QUESTION)
+    assert np.abs(found - expected).max() < TOLERANCE
+
+
+def test_a_prompt_for_plain_text_is_what_answers_are_read_with(folders: dict[str, Path]) -> None:
+    recipe = recipe_of(folders["qwen"], general_prompt="{text}")
+    found = Embedder(folders["qwen"], recipe=recipe).embed_answers(
+        ANSWERS, {"general": None, "feeling": QUESTION}
+    )
+    model = transformers.AutoModel.from_pretrained(folders["qwen"]).eval()
+    tokenizer = tokenizer_of(folders["qwen"])
+    for row, answer in enumerate(ANSWERS):
+        with torch.inference_mode():
+            states = model(**tokenizer(answer, return_tensors="pt")).last_hidden_state[0]
+        expected = reference.unit(states[-1].numpy())
+        for name in ("general", "feeling"):
+            np.testing.assert_allclose(found[name][row], expected, rtol=0, atol=TOLERANCE)
+
+
+def test_where_answers_are_embedded_again_so_is_the_query(
+    folders: dict[str, Path], tiny_folder: Path
+) -> None:
+    recipe = recipe_of(folders["llama"], pooling="re_encode", re_encoder=str(tiny_folder))
+    found = Embedder(folders["llama"], recipe=recipe).embed_answers(ANSWERS, View("f", QUESTION))
+    plain = reference.plain_vectors(tiny_folder, ANSWERS, {"general": None}, most=40)["general"]
+    np.testing.assert_allclose(found["f"], reference.unit(plain), rtol=0, atol=TOLERANCE)
+
+
+def test_a_long_answer_is_cut_and_counted(tiny: Embedder) -> None:
+    found = tiny.embed_answers(["refund", "phone " * 41, "phone " * 40], QUESTIONS)
+    assert (found.truncated, found.empty) == ([1], [])
+    np.testing.assert_allclose(found["need"][1], found["need"][2], rtol=0, atol=TOLERANCE)
+
+
+def test_no_answers_give_no_rows(tiny: Embedder, folders: dict[str, Path]) -> None:
+    joint = Embedder(folders["roberta"], recipe=recipe_of(folders["roberta"]))
+    for embedder in (tiny, joint, FakeEmbedder()):
+        assert embedder.embed_answers([], View("f", QUESTION))["f"].shape == (0, 32)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ("", "answer 1 is '', which says nothing; give the answer"),
+        (" \n\u3000", "which says nothing"),
+        (None, "answer 1 is NoneType; an answer must be a string"),
+        (b"refund", "answer 1 is bytes"),
+        (["refund"], "answer 1 is list"),
+        ("happy \ud83d", r"answer 1 holds the lone surrogate U\+D83D"),
+    ],
+)
+def test_what_is_no_answer_is_named(tiny: Embedder, wrong: Any, message: str) -> None:
+    for embedder in (tiny, FakeEmbedder()):
+        with pytest.raises(TextError, match=message):
+            embedder.embed_answers(["refund", wrong], View("f", QUESTION))
+
+
+def test_one_bare_string_is_no_list_of_answers(tiny: Embedder) -> None:
+    for embedder in (tiny, FakeEmbedder()):
+        with pytest.raises(TextError, match="one string was given"):
+            embedder.embed_answers("refund", View("f", QUESTION))
+
+
+def test_views_that_documents_cannot_have_are_refused(
+    tiny: Embedder, folders: dict[str, Path]
+) -> None:
+    with pytest.raises(ViewError, match="'long' is 60 word pieces long"):
+        tiny.embed_answers(["refund"], View("long", "how " * 60))
+    joint = Embedder(folders["roberta"], recipe=recipe_of(folders["roberta"]))
+    with pytest.raises(ViewError, match="has no general view"):
+        joint.embed_answers(["refund"], GENERAL)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(-50, 50), st.booleans()), min_size=1, unique_by=lambda x: x[0])
+)
+def test_the_cards_figures_are_average_precisions(rows: list[tuple[int, bool]]) -> None:
+    scores = np.array([score for score, _ in rows], dtype=np.float32)
+    relevant = np.array([held for _, held in rows])
+    relevant[0] = True
+    average_precision: Callable[..., float] = runpy.run_path(str(SCRIPT))["average_precision"]
+    expected = average_precision_score(relevant, scores)
+    assert average_precision(scores, relevant) == pytest.approx(expected)
+
+
+def test_the_cards_table_is_made_from_what_was_measured(packaged: Embedder) -> None:
+    script = runpy.run_path(str(SCRIPT))
+    documents = demo_documents()[::5]
+    measured = script["measured"](documents)
+    held = np.array([document.metadata["need"] for document in documents])
+    answers = sorted(set(held))
+    view = DEMO_VIEWS["need"]
+    vectors = packaged.embed([document.text for document in documents], view)["need"]
+    for way, queries in [
+        ("its general vector", packaged.embed(answers, GENERAL)["general"]),
+        ("as a text, under the question", packaged.embed(answers, view)["need"]),
+    ]:
+        expected = np.mean(
+            [
+                average_precision_score(held == answer, vectors @ query)
+                for answer, query in zip(answers, queries, strict=True)
+            ]
+        )
+        assert measured[way]["need"][0] == pytest.approx(expected, abs=0.01)
+        assert [len(measured[way][label]) for label in LABELS] == [4, 4, 4]
+    table = script["table"]({"a": {label: [0.5, 0.25, 0.75] for label in LABELS}})
+    assert table.splitlines()[2] == "| a |" + " 50.0, 50.0 |" * 3
+
+
+def test_a_page_without_a_place_for_the_table_is_refused(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("a <!-- answers --> z", encoding="utf-8")
+    with pytest.raises(SystemExit, match="put both where this belongs"):
+        runpy.run_path(str(SCRIPT))["main"](["--into", str(page)])
+    assert page.read_text(encoding="utf-8") == "a <!-- answers --> z"

@@ -38,18 +38,35 @@ ORDER = [
     "export",
     "weights",
     "explain",
+    "answers",
     "embedder",
     "testing",
+    "collection.storage",
+    "collection.registry",
     "collection.schema",
     "collection.filters",
-    "collection.address",
+    "collection.connection",
     "collection.engine",
+    "collection.location",
+    "collection.flow",
+    "collection.edge_terms",
+    "collection.folder",
     "collection.edge",
     "collection.requests",
+    "collection.client_terms",
+    "collection.dial",
+    "collection.refusals",
     "collection.client",
-    "collection.backfill",
+    "collection.store",
     "collection.index",
+    "collection.backfill",
+    "collection.lifecycle",
+    "collection.contents",
+    "collection.query",
+    "collection.ranking",
+    "collection.asked",
     "collection.search",
+    "collection.awaited",
     "collection.collection",
     "collection",
     "readers",
@@ -75,7 +92,7 @@ ORDER = [
     "__main__",
 ]
 # Their functions choose what to load, so these may import later modules inside them.
-FACTORIES = {"backends", "collection.engine", "cli"}
+FACTORIES = {"backends", "collection.location", "cli"}
 
 
 def path_of(module: str) -> Path:

@@ -77,6 +77,17 @@ def test_texts_are_counted(fake: FakeEmbedder) -> None:
     assert fake.texts_seen == 3
 
 
+def test_an_answer_finds_the_texts_that_hold_it() -> None:
+    fake = FakeEmbedder(dimension=512)
+    found = fake.embed_answers(["refund"], QUESTIONS)
+    assert list(found) == list(QUESTIONS)
+    texts = fake.embed(["where is my refund", "love the lamp", "refund"], QUESTIONS)
+    for name, [query] in found.items():
+        scores = texts[name] @ query
+        assert scores.argsort().tolist() == [1, 0, 2]
+        assert scores[2] == pytest.approx(1)
+
+
 @pytest.mark.parametrize("wrong", [None, 5, b"a", "happy \ud83d"])
 def test_a_text_that_cannot_be_embedded_is_named(fake: FakeEmbedder, wrong: Any) -> None:
     with pytest.raises(TextError, match="text 1 "):

@@ -1,8 +1,18 @@
 """Documents with their views in Qdrant: a folder, memory or a server."""
 
 from inbedder_retrieval.collection.collection import ViewCollection
+from inbedder_retrieval.collection.connection import Connection
 from inbedder_retrieval.collection.filters import Where
 from inbedder_retrieval.collection.index import IndexReport
-from inbedder_retrieval.collection.schema import CollectionInfo, ViewRecord
+from inbedder_retrieval.collection.registry import CollectionInfo, ViewRecord
+from inbedder_retrieval.collection.storage import Storage
 
-__all__ = ["CollectionInfo", "IndexReport", "ViewCollection", "ViewRecord", "Where"]
+__all__ = [
+    "CollectionInfo",
+    "Connection",
+    "IndexReport",
+    "Storage",
+    "ViewCollection",
+    "ViewRecord",
+    "Where",
+]

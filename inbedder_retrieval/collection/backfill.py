@@ -1,134 +1,93 @@
-"""Backfill: questions added to a collection that holds documents already.
+"""Backfill: stored documents are embedded under the questions they lack.
 
-A new view's named vector is made first, under a name that was never used; then the registry lists
-the view as `building`; then the documents that lack it are embedded and filled in, a bounded batch
-at a time; then it is `ready`. What was interrupted is finished by adding the same views once more,
-also by another process. Documents added meanwhile get every view of the registry at once, and a
-vector that somebody else has written is left alone.
+A bounded batch at a time, each written only where the vector is still lacking: a vector that
+somebody else has written is left alone, and what was interrupted goes on from there, also in
+another process.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
-from inbedder_retrieval.collection.engine import Engine, Point
-from inbedder_retrieval.collection.schema import HASH, TEXT, Registry
-from inbedder_retrieval.embeddings import TextEmbedder, check_finite
-from inbedder_retrieval.errors import EngineError
-from inbedder_retrieval.views import Views
+from inbedder_retrieval.collection.engine import Point
+from inbedder_retrieval.collection.registry import ViewRecord
+from inbedder_retrieval.collection.schema import HASH, TEXT
+from inbedder_retrieval.collection.store import Store
+from inbedder_retrieval.errors import EngineError, ModelMismatch
 
-__all__ = ["begin_views", "drop_view", "fill_views"]
+__all__ = ["fill"]
 
 BATCH_DOCUMENTS = 512
 
 
-def begin_views(
-    engine: Engine, registry: Registry, views: Views, embedder: TextEmbedder
-) -> Registry:
-    """Register views as building and make their vectors; return the registry with them.
-
-    Views that are there already are left as they are, building or ready.
-    """
-    added = registry.with_views(
-        views,
-        model=embedder.name,
-        fingerprint=embedder.fingerprint,
-        dimension=embedder.dimension,
-    )
-    # In this order: a view that is listed has its vector, and every writer fills it.
-    engine.add_vectors(
-        {
-            record.vector: record.dimension
-            for name, record in added.records.items()
-            if name not in registry.records
-        }
-    )
-    engine.write_registry(added.entries())
-    return added
-
-
-def fill_views(
-    engine: Engine,
-    registry: Registry,
-    embedder: TextEmbedder,
+async def fill(
+    store: Store,
+    records: Sequence[ViewRecord],
     *,
     progress: Callable[[int, int], None] | None = None,
-) -> tuple[Registry, int]:
-    """Embed every document under the building views it lacks, and mark these ready.
+) -> int:
+    """Embed every document that lacks one of these vectors, until none does.
 
     Args:
-        progress: called after each batch with the number of documents filled and still lacking
-            when this began.
+        progress: called after each batch with the numbers of documents filled and to be filled.
 
     Returns:
-        The registry, and how many documents were filled.
+        How many documents were filled.
 
     Raises:
         EngineError: the engine refused. What is filled stays; the same call goes on from there.
         ModelError: a vector is not finite.
     """
-    building = [record for record in registry.records.values() if record.state == "building"]
-    if not building:
-        return registry, 0
-    names = [record.vector for record in building]
-    views = Views(record.view for record in building)
-    filled, total = 0, engine.count_lacking(names)
+    names = [record.vector for record in records]
+    filled, total = 0, await store.engine.count(lacking=names)
     lacking = total
     while lacking:
         before = filled
         after: str | None = None
         while True:
-            found, after = engine.lacking(names, [TEXT, HASH], limit=BATCH_DOCUMENTS, after=after)
+            found, after = await store.engine.scroll(
+                [TEXT, HASH], limit=BATCH_DOCUMENTS, after=after, lacking=names
+            )
             if found:
-                _fill(engine, embedder, found, names, views)
-                engine.flush()
+                await _fill(store, found, records)
+                await store.engine.flush()
                 filled += len(found)
                 if progress is not None:
                     progress(filled, max(total, filled))
             if after is None:
                 break
-        lacking = engine.count_lacking(names)
+        lacking = await store.engine.count(lacking=names)
         if lacking and filled == before:
             raise EngineError(
                 f"{lacking} documents lack a vector of {', '.join(names)} and "
                 "cannot be listed; add the view again when the engine has recovered"
             )
-    ready = registry.ready([record.name for record in building])
-    engine.write_registry(ready.entries())
-    return ready, filled
+    return filled
 
 
-def _fill(
-    engine: Engine, embedder: TextEmbedder, points: list[Point], names: list[str], views: Views
-) -> None:
-    embeddings = embedder.embed([point.payload[TEXT] for point in points], views)
-    check_finite(embeddings, embedder.name)
-    by_vector = dict(zip(names, views.names, strict=True))
-    engine.fill_vectors(
+async def _fill(store: Store, points: list[Point], records: Sequence[ViewRecord]) -> None:
+    vectors = await store.embed([point.payload[TEXT] for point in points], records)
+    names = [record.vector for record in records]
+    if len(vectors) < len(names):
+        raise ModelMismatch(
+            f"view {records[0].name!r} is being built with {records[0].model}, which is not the "
+            "model here; go on where it was begun, or drop the view"
+        )
+    await store.engine.fill_vectors(
         [
-            Point(point.id, {}, {name: embeddings[view][row] for name, view in by_vector.items()})
+            replace(point, payload={}, vectors={name: vectors[name][row] for name in names})
             for row, point in enumerate(points)
         ],
         names,
     )
     # A writer that does not know these views yet may have changed a text meanwhile: what was
     # filled is of the old one, and has to be filled again.
-    now = engine.retrieve([point.id for point in points], [HASH])
+    now = await store.engine.retrieve([point.id for point in points], [HASH])
     stale = [
-        point.id
+        now[point.id]
         for point in points
-        if point.id in now and now[point.id].get(HASH) != point.payload[HASH]
+        if point.id in now and now[point.id].payload.get(HASH) != point.payload[HASH]
     ]
     if stale:
-        engine.clear_vectors(stale, names)
-
-
-def drop_view(engine: Engine, registry: Registry, name: str) -> Registry:
-    """Forget a view, then delete its vectors; return the registry without it."""
-    record = registry.record(name)
-    left = registry.without(name)
-    # In this order: a view that is listed has its vector.
-    engine.write_registry(left.entries())
-    engine.drop_vector(record.vector)
-    engine.flush()
-    return left
+        await store.engine.clear_vectors(stale, names)

@@ -1,7 +1,7 @@
 """ViewCollection: documents with their views, at one location.
 
-It joins a registry, an engine and an embedder; how documents are written and found is in
-`index.py` and `search.py`.
+What each method does is written in the modules it is named for; here it is given a signature, and
+run. The same for asyncio is in `awaited.py`.
 """
 
 from __future__ import annotations
@@ -10,95 +10,95 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 
-from inbedder_retrieval.collection.backfill import begin_views, drop_view, fill_views
-from inbedder_retrieval.collection.engine import Engine, create_engine, open_engine
+from inbedder_retrieval.collection.asked import Fusion, Search
+from inbedder_retrieval.collection.awaited import AwaitedCalls
+from inbedder_retrieval.collection.connection import Connection
+from inbedder_retrieval.collection.contents import delete_documents, describe, get_documents
 from inbedder_retrieval.collection.filters import Where, WhereLike, parse_where
-from inbedder_retrieval.collection.index import IndexReport, index_documents
-from inbedder_retrieval.collection.schema import (
-    EXACT,
-    ID,
-    METADATA,
-    TEXT,
-    CollectionInfo,
-    Registry,
-    metadata_of,
-    point_id,
+from inbedder_retrieval.collection.flow import run
+from inbedder_retrieval.collection.index import IndexReport, add_documents
+from inbedder_retrieval.collection.lifecycle import (
+    add_views,
+    check_questions,
+    drop_view,
+    rebuild_views,
+    rename_view,
+    sweep,
 )
-from inbedder_retrieval.collection.search import choose_weights, search_views
-from inbedder_retrieval.documents import Document, Hit, check_id
+from inbedder_retrieval.collection.location import create_engine, open_engine
+from inbedder_retrieval.collection.registry import CollectionInfo, Registry
+from inbedder_retrieval.collection.search import search
+from inbedder_retrieval.collection.storage import Storage
+from inbedder_retrieval.collection.store import Known, Store
+from inbedder_retrieval.documents import Document, Hit
 from inbedder_retrieval.embedder import Embedder
 from inbedder_retrieval.embeddings import OnLong, TextEmbedder
-from inbedder_retrieval.errors import (
-    CollectionNotFound,
-    EngineError,
-    InputError,
-    ViewError,
-    ViewNotReady,
-)
+from inbedder_retrieval.errors import CollectionNotFound, ViewError
 from inbedder_retrieval.views import View, Views, ViewsLike
 
 __all__ = ["ViewCollection"]
 
-MAX_LIMIT = 10_000
 
-
-class ViewCollection:
+class ViewCollection(AwaitedCalls):
     """Documents with one named vector per view. Make one with `create` or `open`.
 
     A location is a folder (Qdrant Edge), `:memory:`, or `http://host:6333/name` (a Qdrant server;
     its API key is read from the environment variable QDRANT_API_KEY). Use it in a `with` block,
-    or `close` it: a folder has one user at a time.
+    or `close` it: a folder has one user at a time. Threads may share it.
     """
-
-    def __init__(
-        self,
-        location: str,
-        engine: Engine,
-        registry: Registry,
-        embedder: TextEmbedder | None,
-    ) -> None:
-        self._location = location
-        self._engine = engine
-        self._registry = registry
-        self._embedder = embedder
-        self._closed = False
-        self._indexed: set[str] = set()
 
     @classmethod
     def create(
-        cls, location: str | Path, views: ViewsLike, embedder: TextEmbedder | None = None
+        cls,
+        location: str | Path,
+        views: ViewsLike,
+        embedder: TextEmbedder | None = None,
+        *,
+        storage: Storage | None = None,
+        connection: Connection | None = None,
     ) -> ViewCollection:
         """Create an empty collection.
 
         Args:
             views: the questions that every document is embedded under.
             embedder: what embeds; None takes the packaged model.
+            storage: how the vectors are kept: quantization, graphs, shards, tenants.
+            connection: time-outs and patience with a server.
 
         Raises:
             CollectionExists: the location is taken; nothing there is touched.
             ViewError: the views are unusable.
+            InputError: the storage is one that only a server has, and the location is none.
             EngineError: the engine refused, or the server does not answer.
         """
         views = Views.of(views)
         embedder = Embedder() if embedder is None else embedder
         embedder.embed([], views)  # A question this model cannot take is found before anything is.
-        registry = Registry.new(
-            views,
-            model=embedder.name,
-            fingerprint=embedder.fingerprint,
-            dimension=embedder.dimension,
+        registry = Registry.new(views, embedder, storage)
+        widths = {record.vector: record.dimension for record in registry.written}
+        engine = create_engine(
+            location, widths, registry.entries(), storage=storage, connection=connection
         )
-        widths = {record.vector: record.dimension for record in registry.records.values()}
-        engine = create_engine(location, widths, registry.entries())
-        return cls(str(location), engine, registry, embedder)
+        collection = cls(Store(str(location), engine, Known(registry)))
+        collection._store.use(embedder)
+        if registry.storage.tenant is not None:
+            run(engine.index_fields({Where.field(registry.storage.tenant).path: "tenant"}))
+        return collection
 
     @classmethod
-    def open(cls, location: str | Path, embedder: TextEmbedder | None = None) -> ViewCollection:
+    def open(
+        cls,
+        location: str | Path,
+        embedder: TextEmbedder | None = None,
+        *,
+        connection: Connection | None = None,
+    ) -> ViewCollection:
         """Open a collection.
 
         Args:
             embedder: what embeds; None loads the model that the collection was created with, when
                 it is first needed.
+            connection: time-outs and patience with a server.
 
         Raises:
             CollectionNotFound: there is none.
@@ -106,16 +106,17 @@ class ViewCollection:
             ModelMismatch: the embedder is another model than the one that wrote the vectors.
             EngineError: the engine refused, or the server does not answer.
         """
-        engine = open_engine(location)
+        engine = open_engine(location, connection=connection)
         try:
-            registry = Registry.from_entries(engine.read_registry(), str(location))
-            collection = cls(str(location), engine, registry, None)
+            registry = Registry.from_entries(run(engine.read_registry()), str(location))
+            store = Store(str(location), engine, Known(registry))
             if embedder is not None:
-                collection._use(embedder)
+                store.use(embedder)
+            run(sweep(store))
         except BaseException:
-            engine.close()
+            run(engine.close())
             raise
-        return collection
+        return cls(store)
 
     @classmethod
     def open_or_create(
@@ -123,6 +124,9 @@ class ViewCollection:
         location: str | Path,
         views: ViewsLike | None = None,
         embedder: TextEmbedder | None = None,
+        *,
+        storage: Storage | None = None,
+        connection: Connection | None = None,
     ) -> ViewCollection:
         """Open a collection, or create it where there is none and views are given.
 
@@ -133,14 +137,14 @@ class ViewCollection:
         """
         asked = None if views is None else Views.of(views)
         try:
-            collection = cls.open(location, embedder)
+            collection = cls.open(location, embedder, connection=connection)
         except CollectionNotFound as error:
             if asked is None:
                 raise CollectionNotFound(
                     f"{error}; or name its views, such as "
                     'feeling="How does the customer feel?", to create it'
                 ) from None
-            return cls.create(location, asked, embedder)
+            return cls.create(location, asked, embedder, storage=storage, connection=connection)
         try:
             collection._check_views(asked or ())
         except BaseException:
@@ -151,7 +155,7 @@ class ViewCollection:
     @property
     def views(self) -> Views:
         """The views of every document, in the order they were added."""
-        return self._registry.views
+        return self._store.registry.views
 
     @property
     def embedder(self) -> TextEmbedder:
@@ -161,10 +165,7 @@ class ViewCollection:
             CheckpointError: the model the collection was created with is not to be had.
             ModelMismatch: it is, but its weights have changed.
         """
-        if self._embedder is None:
-            record = next(iter(self._registry.records.values()))
-            return self._use(Embedder(record.model))
-        return self._embedder
+        return self._store.embedder()
 
     def add(
         self,
@@ -187,14 +188,7 @@ class ViewCollection:
             DocumentError, TextError, EngineError: what came in earlier batches is stored; adding
                 the same documents again goes on from there.
         """
-        return index_documents(
-            self._engine,
-            self._registry,
-            self.embedder,
-            documents,
-            on_long=on_long,
-            progress=progress,
-        )
+        return run(add_documents(self._store, documents, on_long=on_long, progress=progress))
 
     def add_view(
         self, views: ViewsLike, *, progress: Callable[[int, int], None] | None = None
@@ -213,15 +207,45 @@ class ViewCollection:
             ViewError: a view of this name asks something else here, or the model cannot be asked.
             EngineError: the engine refused.
         """
-        views = Views.of(views)
-        self._registry = Registry.from_entries(self._engine.read_registry(), self._location)
-        self._check_questions(view for view in views if view.name in self._registry.records)
-        self.embedder.embed([], views)
-        self._registry = begin_views(self._engine, self._registry, views, self.embedder)
-        self._registry, filled = fill_views(
-            self._engine, self._registry, self.embedder, progress=progress
-        )
-        return filled
+        return run(add_views(self._store, Views.of(views), progress=progress))
+
+    def rebuild_view(
+        self,
+        views: ViewsLike | None = None,
+        *,
+        embedder: TextEmbedder | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> int:
+        """Embed all documents anew for some views: with another question, or another model.
+
+        The new vectors are built beside the old ones, which are searched until all are there;
+        then the views change at once, and the old vectors are deleted. The same call finishes what
+        was interrupted.
+
+        Args:
+            views: the views as they are to be, by the names they have. None takes all as they
+                are.
+            embedder: another model; it must be given all views. None keeps the one there is.
+            progress: called with the numbers of documents done and to be done.
+
+        Returns how many documents were embedded.
+
+        Raises:
+            UnknownView: there is no view of one of these names.
+            ModelMismatch: another model is given for some views only.
+            EngineError: the engine refused.
+        """
+        asked = self.views if views is None else Views.of(views)
+        return run(rebuild_views(self._store, asked, embedder, progress=progress))
+
+    def rename_view(self, name: str, to: str) -> None:
+        """Call a view by another name; its question and vectors stay.
+
+        Raises:
+            UnknownView: there is none of this name.
+            ViewError: there is one of the new name already, or it can be none.
+        """
+        run(rename_view(self._store, name, to))
 
     def drop_view(self, name: str) -> None:
         """Forget a view and delete its vectors; documents and other views stay.
@@ -230,102 +254,128 @@ class ViewCollection:
             UnknownView: there is none of this name.
             ViewError: it is the only one.
         """
-        self._registry = Registry.from_entries(self._engine.read_registry(), self._location)
-        self._registry = drop_view(self._engine, self._registry, name)
+        run(drop_view(self._store, name))
 
     def get(self, ids: Iterable[object]) -> list[Document]:
         """Return the documents with these ids, in their order; ids not stored are left out."""
-        points = [point_id(check_id(one)) for one in _several(ids)]
-        stored = self._engine.retrieve(points, [ID, TEXT, METADATA, EXACT])
-        return [
-            Document(stored[p][TEXT], id=stored[p][ID], metadata=metadata_of(stored[p]))
-            for p in points
-            if p in stored
-        ]
+        return run(get_documents(self._store, ids))
 
-    def delete(self, ids: Iterable[object]) -> int:
-        """Delete the documents with these ids and return how many there were.
+    def delete(
+        self, ids: Iterable[object] | None = None, *, filter: WhereLike | None = None
+    ) -> int:
+        """Delete documents by id, or those that fit a filter, and return how many there were.
 
         Raises:
-            InputError: `ids` is None or a single string, which could mean more than was meant.
+            InputError: neither or both are given, or `ids` is a single string, which could mean
+                more than was meant.
+            DocumentError: the filter is empty, which would fit everything.
         """
-        points = sorted({point_id(check_id(one)) for one in _several(ids)})
-        there = list(self._engine.retrieve(points, [ID]))
-        self._engine.delete(there)
-        self._engine.flush()
-        return len(there)
+        where = None if filter is None else parse_where(filter)
+        return run(delete_documents(self._store, ids, where))
 
     def count(self, filter: WhereLike | None = None) -> int:
         """Count the documents, all or those that fit a filter."""
-        return self._engine.count(None if filter is None else parse_where(filter))
+        return run(self._store.engine.count(None if filter is None else parse_where(filter)))
 
     def search(
         self,
-        query: str,
+        query: str | None = None,
         *,
+        answer: str | Mapping[str, str] | None = None,
+        like: Iterable[object] = (),
+        unlike: Iterable[object] = (),
         view: str | None = None,
         views: Mapping[str, float] | None = None,
+        fusion: Fusion = "sum",
         limit: int = 10,
+        offset: int = 0,
         filter: WhereLike | None = None,
-        explain: int = 0,
+        threshold: float | None = None,
+        diversity: float | None = None,
+        group_by: str | None = None,
+        group_size: int = 1,
+        candidates: int | None = None,
+        exact: bool = False,
+        explain: int | bool = 0,
         allow_partial: bool = False,
     ) -> list[Hit]:
-        """Return the documents whose answers are nearest to the query's.
+        """Return the documents whose answers are nearest to the query's, best first.
+
+        Documents with equal scores come in the order of their points' ids, on every page.
 
         Args:
             query: a text like the documents'; it is asked the same questions.
+            answer: the answer itself that the documents are to give, such as "a refund"; or an
+                answer for each view, such as {"need": "a refund", "feeling": "angry"}.
+            like: ids of documents whose answers are wanted. With a query or an answer, or several
+                ids, their vectors' mean is looked for.
+            unlike: ids of documents whose answers are not wanted.
             view: the view to search; may be left out where there is one only.
-            views: several views with weights. The score is the weighted sum of cosines, exact for
-                the candidates: the nearest max(200, 10 * limit) documents of each view. A document
-                that lacks a view counts zero there.
-            limit: how many hits at most.
+            views: several views with weights.
+            fusion: how several views are joined. `sum`: the weighted sum of cosines, exact for the
+                candidates; a document that lacks a view counts zero there. `ranks`: weighted
+                reciprocal rank fusion, for views whose cosines are not alike.
+            limit: how many hits at most; with `group_by`, how many groups.
+            offset: how many hits, or groups, to pass over.
             filter: a condition on metadata (see `Where`), as a dict or a Where. The fields it
                 looks at get a payload index once it has found something.
-            explain: how many answer words to read from each hit's vectors.
+            threshold: the least score of a hit.
+            diversity: 0 to 1: choose hits that are near the query and unlike each other (maximal
+                marginal relevance). 0 is relevance alone.
+            group_by: a metadata field; at most `group_size` hits for each of its values, groups
+                in the order of their best hit. A document without a single value is left out.
+            candidates: how many nearest documents of each view are looked at, where several views
+                are joined or hits diversified; the nearest max(200, 10 * (offset + limit)) unless
+                told.
+            exact: compare with every document instead of walking the graph.
+            explain: how many answer words to read from each hit's vectors; True for 3.
             allow_partial: search a view that is still being built, though documents lack it.
 
         Raises:
             UnknownView: lists the views there are.
             ViewNotReady: a view is being built.
-            InputError, TextError: the query, a weight, the limit or the filter is unusable.
+            InputError, TextError, DocumentError: the query, an example, a number or the filter is
+                unusable.
         """
-        if not _whole(limit) or not 1 <= limit <= MAX_LIMIT:
-            raise InputError(f"the limit is {limit!r}; give a whole number from 1 to {MAX_LIMIT}")
-        if not _whole(explain) or explain < 0:
-            raise InputError(f"explain is {explain!r}; give a number of words, or 0 for none")
-        weights = choose_weights(self._registry, view, views)
-        for name in weights:
-            if self._registry.record(name).state == "building" and not allow_partial:
-                raise ViewNotReady(
-                    f"view {name!r} is being built: documents lack it still. Finish it by adding "
-                    "it again, or search it with allow_partial=True"
-                )
-        where = None if filter is None else parse_where(filter)
-        hits = search_views(
-            self._engine,
-            self._registry,
-            self.embedder,
-            query,
-            weights,
+        asked = Search(
+            query=query,
+            answer=answer,
+            like=like,
+            unlike=unlike,
+            view=view,
+            views=views,
+            fusion=fusion,
             limit=limit,
-            where=where,
+            offset=offset,
+            filter=filter,
+            threshold=threshold,
+            diversity=diversity,
+            group_by=group_by,
+            group_size=group_size,
+            candidates=candidates,
+            exact=exact,
             explain=explain,
+            allow_partial=allow_partial,
         )
-        if hits and where is not None:
-            self._index_fields(where)
-        return hits
+        return run(search(self._store, asked))
+
+    def optimize(self, *, progress: Callable[[float], None] | None = None) -> None:
+        """Build the search graphs and quantized copies of a folder; wait for a server's.
+
+        A folder compares with every document until this is called; other calls wait meanwhile. A
+        server builds its graphs by itself.
+
+        Args:
+            progress: called with the seconds it has taken so far.
+
+        Raises:
+            EngineError: the engine refused.
+        """
+        run(self._store.engine.optimize(progress))
 
     def info(self) -> CollectionInfo:
         """Describe the collection."""
-        return CollectionInfo(
-            location=self._location,
-            engine=self._engine.kind,
-            documents=self._engine.count(),
-            views=list(self._registry.records.values()),
-            indexed_fields=sorted(
-                path.removeprefix(f"{METADATA}.") for path in self._engine.indexed_fields()
-            ),
-        )
+        return run(describe(self._store))
 
     def close(self) -> None:
         """Write everything out and let go of the location; closing again does nothing.
@@ -337,9 +387,9 @@ class ViewCollection:
             return
         self._closed = True
         try:
-            self._engine.flush()
+            run(self._store.engine.flush())
         finally:
-            self._engine.close()
+            run(self._store.engine.close())
 
     def __enter__(self) -> ViewCollection:
         return self
@@ -352,51 +402,13 @@ class ViewCollection:
     ) -> None:
         self.close()
 
-    def _index_fields(self, where: Where) -> None:
-        fields = {path: kind for path, kind in where.fields() if path not in self._indexed}
-        if not fields:
-            return
-        # Asked for once: who may only read a server does without, also next time.
-        self._indexed.update(fields)
-        try:
-            self._engine.index_fields(fields)
-        except EngineError:
-            # An index makes filters faster, not right.
-            return
-
     def _check_views(self, asked: Iterable[View]) -> None:
-        have = {view.name: view for view in self.views}
+        registry = self._store.registry
         for view in asked:
-            if view.name not in have:
+            if view.name not in registry.records:
                 raise ViewError(
-                    f"{self._location} has no view {view.name!r} (it has {', '.join(have)}); add "
-                    "it with 'inbedder views add' or ViewCollection.add_view, or leave it out"
+                    f"{self._store.location} has no view {view.name!r} (it has "
+                    f"{', '.join(registry.records)}); add it with 'inbedder views add' or "
+                    "ViewCollection.add_view, or leave it out"
                 )
-        self._check_questions(asked)
-
-    def _check_questions(self, asked: Iterable[View]) -> None:
-        have = {view.name: view for view in self.views}
-        for view in asked:
-            if have[view.name] != view:
-                raise ViewError(
-                    f"view {view.name!r} of {self._location} asks "
-                    f"{have[view.name].instruction!r}, not {view.instruction!r}; give it another "
-                    "name, or leave it out"
-                )
-
-    def _use(self, embedder: TextEmbedder) -> TextEmbedder:
-        self._registry.check_model(
-            model=embedder.name, fingerprint=embedder.fingerprint, dimension=embedder.dimension
-        )
-        self._embedder = embedder
-        return embedder
-
-
-def _whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _several(ids: Iterable[object]) -> list[object]:
-    if ids is None or isinstance(ids, (str, bytes)):
-        raise InputError(f"ids is {ids!r}; give a list of ids, such as ['7', '8']")
-    return list(ids)
+        check_questions(registry, asked, self._store.location)

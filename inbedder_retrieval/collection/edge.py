@@ -1,53 +1,55 @@
 """The folder engine: Qdrant Edge, the server's own engine in this process.
 
-    support.inb/registry.json    the registry, replaced atomically
-    support.inb/shard/           the Edge shard, with its write-ahead log
-
 The shard's log is locked while it is open, so a folder has one user at a time. Edge raises bare
-Exceptions; they leave here as EngineError.
+Exceptions; they leave here as EngineError. What lies in the folder is known to `folder.py`.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
+import subprocess
+import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
-from uuid import uuid4
 
-import numpy as np
 import qdrant_edge as edge
 
-from inbedder_retrieval.collection.engine import (
-    EDGE_MARK,
-    FoundPoint,
-    Point,
-    VectorQuery,
-    candidate_count,
+from inbedder_retrieval.collection.edge_terms import (
+    INDEX_KINDS,
+    config_of,
+    filter_of,
+    found_of,
+    point_of,
+    search_query,
 )
-from inbedder_retrieval.collection.filters import Dialect, FieldKind, Where, compile_where
-from inbedder_retrieval.errors import (
-    CollectionError,
-    CollectionExists,
-    CollectionLocked,
-    EngineError,
+from inbedder_retrieval.collection.engine import FoundPoint, Point, SearchRequest
+from inbedder_retrieval.collection.filters import FieldKind, Where
+from inbedder_retrieval.collection.folder import (
+    SHARD,
+    make_folder,
+    read_registry,
+    read_vectors,
+    restorable,
+    restore,
+    write_registry,
 )
+from inbedder_retrieval.collection.storage import Storage
+from inbedder_retrieval.errors import CollectionLocked, EngineError
 
 __all__ = ["EdgeEngine"]
 
-SHARD, BEFORE = "shard", "shard.before"
-# Edge takes a plain True for the integer 1; NumPy's it knows.
-DIALECT = Dialect(edge, edge.RangeFloat, boolean=np.bool_)
-INDEX_KINDS = {
-    "keyword": edge.PayloadSchemaType.Keyword,
-    "float": edge.PayloadSchemaType.Float,
-    "bool": edge.PayloadSchemaType.Bool,
-}
+# Edge optimizes in the calling thread and lets no other run meanwhile, so it does in a process.
+OPTIMIZE = """
+import sys, qdrant_edge
+shard = qdrant_edge.EdgeShard.load(sys.argv[1])
+shard.optimize()
+shard.close()
+"""
+PROGRESS_SECONDS = 0.5
 
 
 class EdgeEngine:
@@ -58,151 +60,114 @@ class EdgeEngine:
         self._shard = shard
         # Held by who writes, so that a copy of the files is of one moment.
         self._writing = threading.RLock()
+        # How many calls use the shard; it is closed for a moment only while there are none.
+        self._users = 0
+        self._idle = threading.Condition()
 
     @classmethod
     def create(
-        cls, folder: Path, vectors: Mapping[str, int], registry: Mapping[str, Any]
+        cls,
+        folder: Path,
+        vectors: Mapping[str, int],
+        registry: Mapping[str, Any],
+        storage: Storage,
     ) -> EdgeEngine:
-        """Make the collection beside its place and rename it there, so that it appears whole."""
-        config = edge.EdgeConfig(
-            vectors={
-                name: edge.EdgeVectorParams(size=width, distance=edge.Distance.Cosine)
-                for name, width in vectors.items()
-            }
-        )
-        place = Path(os.path.realpath(folder))
-        existed = place.is_dir()
-        scratch = (place if existed else place.parent) / f".inbedder-{uuid4().hex[:12]}"
-        try:
-            (scratch / SHARD).mkdir(parents=True)
+        """Make the collection; it appears whole, or not at all."""
+
+        def make_shard(place: Path) -> None:
             with _translated(f"create a collection at {folder}"):
-                edge.EdgeShard.create(str(scratch / SHARD), config).close()
-            _write_json(scratch / EDGE_MARK, registry)
-            if existed:
-                # The folder stays: it may be a mount, or where somebody is working. The registry
-                # comes last, since it is what makes the folder a collection.
-                (scratch / SHARD).rename(place / SHARD)
-                (scratch / EDGE_MARK).rename(place / EDGE_MARK)
-                scratch.rmdir()
-            else:
-                scratch.rename(place)
-        except OSError as error:
-            shutil.rmtree(scratch, ignore_errors=True)
-            if (place / SHARD).exists():
-                raise CollectionExists(
-                    f"{folder} was created by somebody else just now; open it"
-                ) from error
-            raise EngineError(f"no collection can be created at {folder}: {error}") from error
-        except BaseException:
-            shutil.rmtree(scratch, ignore_errors=True)
-            raise
+                edge.EdgeShard.create(str(place), config_of(vectors, storage)).close()
+
+        make_folder(folder, registry, make_shard)
         return cls.open(folder)
 
     @classmethod
     def open(cls, folder: Path) -> EdgeEngine:
         """Open the folder, or raise CollectionLocked while somebody else holds it."""
-        _restore(folder)
-        with _translated(f"open the collection at {folder}"):
-            return cls(folder, edge.EdgeShard.load(str(folder / SHARD)))
+        # A copy has the lock of the shard it was made of: it is asked for before anything else.
+        restore(folder, lambda place: _load(place).close())
+        return cls(folder, _load(folder / SHARD))
 
-    @property
-    def kind(self) -> str:
-        """What is running, with its version."""
+    def awaiting(self) -> None:
+        """Return nothing: a shard is used in the calling thread."""
+
+    async def kind(self) -> str:
+        """Say what is running, with its version."""
         return f"edge (Qdrant Edge {version('qdrant-edge-py')})"
 
-    def read_registry(self) -> dict[str, Any]:
+    async def read_registry(self) -> dict[str, Any]:
         """Return the registry's flat entries."""
-        path = self._folder / EDGE_MARK
-        try:
-            return cast("dict[str, Any]", json.loads(path.read_bytes()))
-        except (OSError, ValueError) as error:
-            raise CollectionError(f"the registry {path} cannot be read: {error}") from error
+        return read_registry(self._folder)
 
-    def write_registry(self, entries: Mapping[str, Any]) -> None:
-        """Replace the registry atomically."""
-        try:
-            _write_json(self._folder / EDGE_MARK, entries)
-        except OSError as error:
-            raise EngineError(
-                f"the registry of {self._folder} cannot be written: {error}"
-            ) from error
+    async def write_registry(self, changes: Mapping[str, Any]) -> None:
+        """Change these entries, atomically."""
+        with self._writing:
+            merged = {**read_registry(self._folder), **changes}
+            kept = {key: value for key, value in merged.items() if value is not None}
+            write_registry(self._folder, kept)
 
-    def add_vectors(self, widths: Mapping[str, int]) -> None:
+    async def vectors(self) -> dict[str, int]:
+        """Return the width of every named vector."""
+        return read_vectors(self._folder)
+
+    async def add_vectors(self, widths: Mapping[str, int]) -> None:
         """Make named vectors that no point has yet; one that is there stays as it is."""
         if not widths:
             return
-        with self._restorable(), _translated(f"make the vectors {', '.join(widths)}"):
+        with self._restorable(), self._use(f"make the vectors {', '.join(widths)}") as shard:
             for name, width in widths.items():
-                self._shard.update(
+                shard.update(
                     edge.UpdateOperation.create_dense_vector(name, width, edge.Distance.Cosine)
                 )
-            self._shard.flush()
+            shard.flush()
 
-    def drop_vector(self, name: str) -> None:
-        """Delete a named vector from all points; one that is not there is passed over."""
-        with self._restorable(), _translated(f"drop the vector {name}"):
-            self._shard.update(edge.UpdateOperation.delete_vector_name(name))
-            self._shard.flush()
+    async def drop_vectors(self, names: Sequence[str]) -> None:
+        """Delete named vectors from all points; one that is not there is passed over."""
+        if not names:
+            return
+        with self._restorable(), self._use(f"drop the vectors {', '.join(names)}") as shard:
+            for name in names:
+                shard.update(edge.UpdateOperation.delete_vector_name(name))
+            shard.flush()
 
-    @contextmanager
-    def _restorable(self) -> Iterator[None]:
-        """Keep a copy of the shard while its named vectors change.
+    async def count(self, where: Where | None = None, *, lacking: Sequence[str] = ()) -> int:
+        """Count points exactly: those that fit the filter and lack any of these vectors."""
+        with self._use("count") as shard:
+            return shard.count(edge.CountRequest(filter=filter_of(where, lacking), exact=True))
 
-        Edge changes its configuration and its segments one after the other: a process that dies in
-        between leaves a shard that cannot be opened, or that lacks a vector. `open` goes back to
-        the copy then.
-        """
-        with self._writing:
-            copy, before = self._folder / f"{BEFORE}.part", self._folder / BEFORE
-            try:
-                with _translated("flush"):
-                    self._shard.flush()
-                shutil.rmtree(copy, ignore_errors=True)
-                shutil.copytree(self._folder / SHARD, copy)
-                copy.rename(before)
-            except OSError as error:
-                shutil.rmtree(copy, ignore_errors=True)
-                raise EngineError(
-                    f"{self._folder} has no room for a copy of its shard, which is kept while its "
-                    f"named vectors change: {error}"
-                ) from error
-            try:
-                yield
-            finally:
-                # Also after a refusal: what is written from here on must not be gone back on. Gone
-                # at once by its name, then from the disk.
-                before.rename(copy)
-                shutil.rmtree(copy, ignore_errors=True)
-
-    def count_lacking(self, names: Sequence[str]) -> int:
-        """Count the points that lack any of these vectors, exactly."""
-        with _translated("count"):
-            return self._shard.count(edge.CountRequest(filter=_lacking(names), exact=True))
-
-    def lacking(
-        self, names: Sequence[str], keys: Sequence[str], *, limit: int, after: str | None
+    async def scroll(
+        self,
+        keys: Sequence[str],
+        *,
+        limit: int,
+        after: str | None = None,
+        where: Where | None = None,
+        lacking: Sequence[str] = (),
+        vectors: Sequence[str] = (),
     ) -> tuple[list[Point], str | None]:
-        """Return points that lack any of these vectors, and where to go on."""
+        """Return points as `count` counts them, in the order of their ids."""
         request = edge.ScrollRequest(
-            limit=limit, filter=_lacking(names), with_payload=list(keys), offset=after
+            limit=limit,
+            filter=filter_of(where, lacking),
+            with_payload=list(keys),
+            with_vector=list(vectors),
+            offset=after,
         )
-        with _translated("list the points without a vector"):
-            records, following = self._shard.scroll(request)
-        points = [Point(str(record.id), dict(record.payload or {})) for record in records]
-        return points, None if following is None else str(following)
+        with self._use("list points") as shard:
+            records, following = shard.scroll(request)
+        return [point_of(record) for record in records], None if following is None else str(
+            following
+        )
 
-    def fill_vectors(self, points: Sequence[Point], names: Sequence[str]) -> None:
-        """Write vectors to stored points that still lack any of `names`; leave all else."""
-        vectors = [edge.PointVectors(point.id, cast("Any", point.vectors)) for point in points]
-        with self._writing, _translated(f"write vectors of {len(points)} points"):
-            self._shard.update(edge.UpdateOperation.update_vectors(vectors, _lacking(names)))
+    async def retrieve(
+        self, ids: Sequence[str], keys: Sequence[str], *, vectors: Sequence[str] = ()
+    ) -> dict[str, Point]:
+        """Return those of the ids that are stored, with these payload keys and vectors."""
+        with self._use(f"read {len(ids)} points") as shard:
+            records = shard.retrieve(list(ids), list(keys), list(vectors))
+        return {str(record.id): point_of(record) for record in records}
 
-    def clear_vectors(self, ids: Sequence[str], names: Sequence[str]) -> None:
-        """Delete these vectors from these points."""
-        with self._writing, _translated(f"delete vectors of {len(ids)} points"):
-            self._shard.update(edge.UpdateOperation.delete_vectors(list(ids), list(names)))
-
-    def upsert(self, points: Sequence[Point]) -> None:
+    async def upsert(self, points: Sequence[Point]) -> None:
         """Write whole points; what was stored under their ids is replaced."""
         if not points:
             return
@@ -211,118 +176,94 @@ class EdgeEngine:
             edge.Point(point.id, cast("Any", point.vectors), point.payload)
             for point in points
         ]
-        with self._writing, _translated(f"write {len(points)} points"):
-            self._shard.update(edge.UpdateOperation.upsert_points(batch))
+        with self._writing, self._use(f"write {len(points)} points") as shard:
+            shard.update(edge.UpdateOperation.upsert_points(batch))
 
-    def overwrite_payload(self, points: Sequence[Point]) -> None:
+    async def overwrite_payload(self, points: Sequence[Point]) -> None:
         """Replace the payload of stored points and leave their vectors."""
         for point in points:
-            with self._writing, _translated(f"write the payload of {point.id}"):
-                self._shard.update(
-                    edge.UpdateOperation.overwrite_payload([point.id], point.payload)
-                )
+            with self._writing, self._use(f"write the payload of {point.id}") as shard:
+                shard.update(edge.UpdateOperation.overwrite_payload([point.id], point.payload))
 
-    def retrieve(self, ids: Sequence[str], keys: Sequence[str]) -> dict[str, dict[str, Any]]:
-        """Return the named payload keys of those ids that are stored."""
-        with _translated(f"read {len(ids)} points"):
-            records = self._shard.retrieve(list(ids), list(keys), False)
-        return {str(record.id): dict(record.payload or {}) for record in records}
+    async def fill_vectors(self, points: Sequence[Point], names: Sequence[str]) -> None:
+        """Write vectors to stored points that still lack any of `names`; leave all else."""
+        vectors = [edge.PointVectors(point.id, cast("Any", point.vectors)) for point in points]
+        with self._writing, self._use(f"write vectors of {len(points)} points") as shard:
+            shard.update(edge.UpdateOperation.update_vectors(vectors, filter_of(None, names)))
 
-    def delete(self, ids: Sequence[str]) -> None:
-        """Delete points; ids that are not stored are passed over."""
-        if not ids:
+    async def clear_vectors(self, points: Sequence[Point], names: Sequence[str]) -> None:
+        """Delete these vectors from these points."""
+        ids = [point.id for point in points]
+        with self._writing, self._use(f"delete vectors of {len(ids)} points") as shard:
+            shard.update(edge.UpdateOperation.delete_vectors(cast("Any", ids), list(names)))
+
+    async def delete(self, points: Sequence[Point]) -> None:
+        """Delete points; those that are not stored are passed over."""
+        if not points:
             return
-        with self._writing, _translated(f"delete {len(ids)} points"):
-            self._shard.update(edge.UpdateOperation.delete_points(list(ids)))
+        with self._writing, self._use(f"delete {len(points)} points") as shard:
+            shard.update(edge.UpdateOperation.delete_points([point.id for point in points]))
 
-    def count(self, where: Where | None = None) -> int:
-        """Count points exactly, all or those that fit the filter."""
-        with _translated("count"):
-            return self._shard.count(edge.CountRequest(filter=_filter(where), exact=True))
+    async def search(self, request: SearchRequest) -> list[FoundPoint]:
+        """Return the points that fit best, best first."""
+        with self._use("search") as shard:
+            found = shard.query(search_query(request))
+        return [found_of(point) for point in found]
 
-    def search(
-        self, queries: Sequence[VectorQuery], *, limit: int, where: Where | None = None
-    ) -> list[FoundPoint]:
-        """Return the nearest points: by cosine for one query, by weighted sum for several.
-
-        The sum is a formula over one prefetch a view, whose inner prefetches hold the candidates
-        of all views: every candidate is scored exactly under every view.
-        """
-        names = [query.vector_name for query in queries]
-        nearest = [
-            edge.Query.Nearest(cast("Any", query.vector), using=query.vector_name)
-            for query in queries
-        ]
-        conditions = _filter(where)
-        if len(queries) == 1:
-            request = edge.QueryRequest(
-                query=nearest[0],
-                filter=conditions,
-                limit=limit,
-                with_vector=names,
-                with_payload=True,
-            )
-        else:
-            count = candidate_count(limit)
-            inner = [edge.Prefetch(query=one, filter=conditions, limit=count) for one in nearest]
-            outer = [
-                edge.Prefetch(prefetches=inner, query=one, limit=count * len(nearest))
-                for one in nearest
-            ]
-            terms = [
-                edge.Expression.Mult(
-                    [edge.Expression.Constant(query.weight), edge.Expression.Variable(variable)]
-                )
-                for query, variable in zip(queries, _variables(len(queries)), strict=True)
-            ]
-            request = edge.QueryRequest(
-                prefetches=outer,
-                query=edge.Formula(
-                    edge.Expression.Sum(terms),
-                    defaults=dict.fromkeys(_variables(len(queries)), 0.0),
-                ),
-                limit=limit,
-                with_vector=names,
-                with_payload=True,
-            )
-        with _translated("search"):
-            found = self._shard.query(request)
-        return [
-            FoundPoint(
-                payload=dict(point.payload or {}),
-                vectors={
-                    name: np.asarray(vector, dtype=np.float32)
-                    for name, vector in cast("dict[str, Any]", point.vector or {}).items()
-                },
-                score=point.score,
-            )
-            for point in found
-        ]
-
-    def indexed_fields(self) -> set[str]:
+    async def indexed_fields(self) -> set[str]:
         """Return the payload paths that have an index."""
-        with _translated("read the payload indexes"):
-            return set(self._shard.info().payload_schema)
+        with self._use("read the payload indexes") as shard:
+            return set(shard.info().payload_schema)
 
-    def index_fields(self, fields: Mapping[str, FieldKind]) -> None:
+    async def index_fields(self, fields: Mapping[str, FieldKind]) -> None:
         """Create payload indexes where there are none yet."""
-        have = self.indexed_fields()
+        have = await self.indexed_fields()
         for path, kind in fields.items():
             if path not in have:
-                with _translated(f"index the field {path}"):
-                    self._shard.update(
-                        edge.UpdateOperation.create_field_index(path, INDEX_KINDS[kind])
-                    )
+                with self._writing, self._use(f"index the field {path}") as shard:
+                    shard.update(edge.UpdateOperation.create_field_index(path, INDEX_KINDS[kind]))
 
-    def flush(self) -> None:
+    async def optimize(self, progress: Callable[[float], None] | None = None) -> None:
+        """Build the search graphs, in a process of its own. Other calls wait meanwhile."""
+        with self._writing, self._idle:
+            self._idle.wait_for(lambda: self._users == 0)
+            place = self._folder / SHARD
+            with _translated("close the collection"):
+                self._shard.close()
+            try:
+                _optimize(place, progress)
+            finally:
+                self._shard = _load(place)
+
+    async def flush(self) -> None:
         """Return once everything written is on disk."""
-        with _translated("flush"):
-            self._shard.flush()
+        with self._use("flush") as shard:
+            shard.flush()
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Let go of the folder. Further calls raise."""
-        with _translated("close the collection"):
-            self._shard.close()
+        with self._use("close the collection") as shard:
+            shard.close()
+
+    @contextmanager
+    def _use(self, action: str) -> Iterator[edge.EdgeShard]:
+        with self._idle:
+            self._users += 1
+        try:
+            with _translated(action):
+                yield self._shard
+        finally:
+            with self._idle:
+                self._users -= 1
+                self._idle.notify_all()
+
+    @contextmanager
+    def _restorable(self) -> Iterator[None]:
+        with self._writing:
+            with self._use("flush") as shard:
+                shard.flush()
+            with restorable(self._folder):
+                yield
 
 
 @contextmanager
@@ -339,43 +280,25 @@ def _translated(action: str) -> Iterator[None]:
         raise EngineError(f"could not {action}; Qdrant Edge says: {error}") from error
 
 
-def _restore(folder: Path) -> None:
-    """Go back to the copy that is there where a change of the named vectors was cut short."""
-    before = folder / BEFORE
-    if not before.is_dir():
-        return
-    with _translated(f"open the collection at {folder}"):
-        # Loading takes the lock of the shard's log: whoever holds it is still at work.
-        edge.EdgeShard.load(str(before)).close()
-    try:
-        if (folder / SHARD).exists():
-            shutil.rmtree(folder / SHARD)
-        before.rename(folder / SHARD)
-    except OSError as error:
-        raise EngineError(f"{folder} cannot be put back as it was: {error}") from error
+def _load(place: Path) -> edge.EdgeShard:
+    with _translated(f"open the collection at {place.parent}"):
+        return edge.EdgeShard.load(str(place))
 
 
-def _filter(where: Where | None) -> edge.Filter | None:
-    if where is None:
-        return None
-    return cast("edge.Filter", compile_where(where, DIALECT))
-
-
-def _lacking(names: Sequence[str]) -> edge.Filter:
-    """Fit the points that do not have all of these vectors."""
-    return edge.Filter(must_not=[edge.Filter(must=[edge.HasVectorCondition(n) for n in names])])
-
-
-def _variables(count: int) -> list[str]:
-    return [f"$score[{number}]" for number in range(count)]
-
-
-def _write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Replace a file so that a reader sees the old one or the new one, also after a crash."""
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        json.dump(value, file, indent=2, ensure_ascii=False)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+def _optimize(place: Path, progress: Callable[[float], None] | None) -> None:
+    start = time.monotonic()
+    command = [sys.executable, "-c", OPTIMIZE, str(place)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            while True:
+                try:
+                    _, said = process.communicate(timeout=PROGRESS_SECONDS)
+                    break
+                except subprocess.TimeoutExpired:
+                    if progress is not None:
+                        progress(time.monotonic() - start)
+        except BaseException:
+            process.kill()
+            raise
+    if process.returncode:
+        raise EngineError(f"could not optimize {place.parent}; Qdrant Edge says: {said.strip()}")

@@ -7,27 +7,28 @@ second run of the same documents writes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from pydantic import BaseModel
 
-from inbedder_retrieval.collection.engine import Engine, Point
+from inbedder_retrieval.collection.engine import Point
 from inbedder_retrieval.collection.schema import (
     EXACT,
     HASH,
     METADATA,
-    Registry,
     as_json,
     metadata_of,
     payload_of,
     point_id,
-    text_hash,
 )
+from inbedder_retrieval.collection.storage import Storage
+from inbedder_retrieval.collection.store import Store
 from inbedder_retrieval.documents import Document
-from inbedder_retrieval.embeddings import OnLong, TextEmbedder, check_finite
-from inbedder_retrieval.errors import DocumentError, TextError
+from inbedder_retrieval.embeddings import Embeddings, OnLong
+from inbedder_retrieval.errors import DocumentError, EngineError, TextError
 
-__all__ = ["IndexReport", "index_documents"]
+__all__ = ["IndexReport", "add_documents"]
 
 BATCH_DOCUMENTS = 512
 # What a batch of long texts may hold in memory.
@@ -60,16 +61,14 @@ class IndexReport(BaseModel):
         return self.added + self.updated + self.relabelled
 
 
-def index_documents(
-    engine: Engine,
-    registry: Registry,
-    embedder: TextEmbedder,
+async def add_documents(
+    store: Store,
     documents: Iterable[Document],
     *,
     on_long: OnLong = "cut",
     progress: Callable[[int], None] | None = None,
 ) -> IndexReport:
-    """Store documents under every view of the registry.
+    """Store documents under every view.
 
     Args:
         progress: called after each batch with the number of documents that are safely stored.
@@ -83,65 +82,100 @@ def index_documents(
     seen: set[str] = set()
     done = 0
     for batch in _batches(documents):
-        _index_batch(engine, registry, embedder, batch, on_long, report, seen)
-        engine.flush()
+        latest = {document.id: document for document in batch}
+        report.duplicates += len(batch) - len(latest) + len(seen & latest.keys())
+        seen.update(latest)
+        await _write(store, list(latest.values()), on_long, report)
+        await store.engine.flush()
         done += len(batch)
         if progress is not None:
             progress(done)
     return report
 
 
-def _index_batch(
-    engine: Engine,
-    registry: Registry,
-    embedder: TextEmbedder,
-    batch: list[Document],
-    on_long: OnLong,
-    report: IndexReport,
-    seen: set[str],
+async def _write(
+    store: Store, documents: list[Document], on_long: OnLong, report: IndexReport
 ) -> None:
-    latest = {document.id: document for document in batch}
-    report.duplicates += len(batch) - len(latest) + len(seen & latest.keys())
-    seen.update(latest)
-    stored = engine.retrieve([point_id(name) for name in latest], [HASH, METADATA, EXACT])
-    fresh: list[Document] = []
+    registry = await store.refresh()
+    shards = [_shard(registry.storage, document) for document in documents]
+    ids = [point_id(document.id) for document in documents]
+    stored = await store.engine.retrieve(ids, [HASH, METADATA, EXACT])
+    fresh: list[tuple[Document, Point]] = []
     relabelled: list[Point] = []
-    for document in latest.values():
-        point = point_id(document.id)
-        old = stored.get(point)
-        if old is None or old.get(HASH) != text_hash(document.text):
-            fresh.append(document)
+    moved: list[Point] = []
+    for document, name, shard in zip(documents, ids, shards, strict=True):
+        old = stored.get(name)
+        point = Point(name, payload_of(document), shard=shard)
+        elsewhere = old is not None and old.shard != shard
+        if elsewhere:
+            moved.append(Point(name, {}, shard=old.shard if old else None))
+        if old is None or elsewhere or old.payload.get(HASH) != point.payload[HASH]:
+            fresh.append((document, point))
             report.added += old is None
             report.updated += old is not None
-        elif as_json(metadata_of(old)) != as_json(document.metadata):
-            relabelled.append(Point(point, payload_of(document)))
+        elif as_json(metadata_of(old.payload)) != as_json(document.metadata):
+            relabelled.append(point)
             report.relabelled += 1
         else:
             report.unchanged += 1
     if fresh:
-        texts = [document.text for document in fresh]
-        embeddings = embedder.embed(texts, registry.views)
-        if embeddings.truncated and on_long == "error":
-            document = fresh[embeddings.truncated[0]]
+        await _embed_and_upsert(store, fresh, on_long, report)
+    await store.engine.delete(moved)
+    await store.engine.overwrite_payload(relabelled)
+
+
+async def _embed_and_upsert(
+    store: Store, fresh: list[tuple[Document, Point]], on_long: OnLong, report: IndexReport
+) -> None:
+    texts = [document.text for document, _ in fresh]
+    while True:
+        registry = store.registry
+        vectors = await store.embed(texts, registry.written)
+        if vectors.truncated and on_long == "error":
+            document = fresh[vectors.truncated[0]][0]
             raise TextError(
-                f"document {document.id!r} is longer than {embedder.name} reads (it begins "
+                f"document {document.id!r} is longer than {store.embedder().name} reads (it begins "
                 f"{document.text[:40]!r}); split it, or let long texts be cut"
             )
-        check_finite(embeddings, embedder.name)
-        report.truncated += len(embeddings.truncated)
-        report.empty += len(embeddings.empty)
-        records = registry.records.values()
-        engine.upsert(
-            [
-                Point(
-                    point_id(document.id),
-                    payload_of(document),
-                    {record.vector: embeddings[record.name][row] for record in records},
-                )
-                for row, document in enumerate(fresh)
-            ]
+        points = _with_vectors([point for _, point in fresh], vectors)
+        try:
+            await store.engine.upsert(points)
+            break
+        except EngineError:
+            # A view may have been dropped or rebuilt meanwhile; then all is written once more.
+            if (await store.refresh()).written == registry.written:
+                raise
+    report.truncated += len(vectors.truncated)
+    report.empty += len(vectors.empty)
+    # Who adds a view fills what lacks it, once; what came after that is filled here.
+    later = [one for one in (await store.refresh()).written if one.vector not in vectors]
+    if later:
+        names = [record.vector for record in later]
+        found = await store.embed(texts, later)
+        if found:
+            await store.engine.fill_vectors(
+                _with_vectors(points, found), [name for name in names if name in found]
+            )
+
+
+def _with_vectors(points: Sequence[Point], vectors: Embeddings) -> list[Point]:
+    return [
+        replace(point, vectors={name: rows[row] for name, rows in vectors.items()})
+        for row, point in enumerate(points)
+    ]
+
+
+def _shard(storage: Storage, document: Document) -> str | None:
+    """Return the shard key of a document, or raise DocumentError where it has no tenant."""
+    if storage.tenant is None:
+        return None
+    tenant = document.metadata.get(storage.tenant)
+    if not isinstance(tenant, str) or not tenant:
+        raise DocumentError(
+            f"document {document.id!r} has {storage.tenant}={tenant!r}; the collection parts its "
+            f"documents by {storage.tenant!r}, so every document needs it, as text"
         )
-    engine.overwrite_payload(relabelled)
+    return tenant if storage.shard_per_tenant else None
 
 
 def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:

@@ -1,4 +1,4 @@
-"""Search: a text, asked of one view or of several with weights, becomes hits.
+"""Search: a query, asked of one view or of several with weights, becomes hits.
 
 The query is embedded under the same questions as the documents, so that "the same answer" is
 what makes two texts near.
@@ -6,22 +6,222 @@ what makes two texts near.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from inbedder_retrieval.collection.engine import Engine, FoundPoint, VectorQuery
+from inbedder_retrieval.collection.asked import MAX_LIMIT, Search
+from inbedder_retrieval.collection.engine import FoundPoint, SearchRequest, VectorQuery
 from inbedder_retrieval.collection.filters import Where
-from inbedder_retrieval.collection.schema import ID, TEXT, Registry, metadata_of
+from inbedder_retrieval.collection.query import Vectors, query_vectors
+from inbedder_retrieval.collection.ranking import diversified, fused, grouped, in_order
+from inbedder_retrieval.collection.registry import Registry, ViewRecord
+from inbedder_retrieval.collection.schema import ID, METADATA, TEXT, metadata_of
+from inbedder_retrieval.collection.store import Store
 from inbedder_retrieval.documents import AnswerWord, Hit
-from inbedder_retrieval.embeddings import TextEmbedder
-from inbedder_retrieval.errors import InputError, UnknownView
-from inbedder_retrieval.views import Views
+from inbedder_retrieval.errors import EngineError, InputError, UnknownView, ViewNotReady
 
-__all__ = ["choose_weights", "search_views"]
+__all__ = ["search"]
 
 # Scores are summed in float32.
 MAX_WEIGHT = 1e30
+
+
+async def search(store: Store, asked: Search) -> list[Hit]:
+    """Return the hits of a search, best first."""
+    while True:
+        registry = store.registry
+        try:
+            hits = await _search(store, asked)
+            break
+        except (EngineError, UnknownView):
+            # Somebody else may have renamed, rebuilt or dropped a view meanwhile.
+            if await store.refresh() == registry:
+                raise
+    if hits and asked.where is not None:
+        await _index_fields(store, asked.where)
+    return hits
+
+
+async def _search(store: Store, asked: Search) -> list[Hit]:
+    views = asked.views
+    if views is None and asked.view is None and isinstance(asked.answer, Mapping):
+        views = dict.fromkeys(asked.answer, 1.0)
+    weights = choose_weights(store.registry, asked.view, views)
+    records = [store.registry.record(name) for name in weights]
+    for record in records:
+        if record.state == "building" and not asked.allow_partial:
+            raise ViewNotReady(
+                f"view {record.name!r} is being built: documents lack it still. Finish it by "
+                "adding it again, or search it with allow_partial=True"
+            )
+    vectors = await query_vectors(store, asked.wanted, records)
+    found = await _Finder(store, asked, records, list(weights.values()), vectors).find()
+    return _hits(store, asked, found, records, vectors)
+
+
+@dataclass(frozen=True)
+class _Finder:
+    """One search: what is asked, and what it comes to for the engine."""
+
+    store: Store
+    asked: Search
+    records: Sequence[ViewRecord]
+    weights: Sequence[float]
+    vectors: Vectors
+
+    async def find(self) -> list[tuple[Any, FoundPoint]]:
+        """Return what fits, best first, each with the value of its group, if there are groups."""
+        asked = self.asked
+        if asked.group_by is not None:
+            return await self._find_groups(asked.group_by)
+        if asked.diversity is not None:
+            weights = {
+                record.vector: weight
+                for record, weight in zip(self.records, self.weights, strict=True)
+            }
+            near = self._good(await self._nearest(max(asked.reach, self._candidates(asked.reach))))
+            found = diversified(near, weights, asked.diversity, asked.reach)
+        else:
+            found = self._good(await self._settled(asked.reach))
+        return [(None, point) for point in found[asked.offset : asked.reach]]
+
+    async def _find_groups(self, field: str) -> list[tuple[Any, FoundPoint]]:
+        asked, count = self.asked, max(4 * self.asked.reach * self.asked.group_size, 100)
+        while True:
+            near = await self._nearest(min(count, MAX_LIMIT))
+            good = self._good(near)
+            values = [_value_at(point.payload[METADATA], field) for point in good]
+            groups = grouped(good, values, asked.group_size)
+            full = sum(len(members) == asked.group_size for _, members in groups[: asked.reach])
+            done = len(near) < count or len(good) < len(near) or count >= MAX_LIMIT
+            if full >= asked.reach or done:
+                chosen = groups[asked.offset : asked.reach]
+                return [(value, point) for value, members in chosen for point in members]
+            count *= 4
+
+    def _good(self, found: list[FoundPoint]) -> list[FoundPoint]:
+        least = self.asked.threshold
+        return found if least is None else [point for point in found if point.score >= least]
+
+    async def _settled(self, reach: int) -> list[FoundPoint]:
+        """Return points in an order that does not change from page to page.
+
+        Points with equal scores are ordered by id. So that the same ones are at hand whatever the
+        page, all that are equal to the last one are fetched.
+        """
+        count = reach + 1
+        while True:
+            found = await self._nearest(min(count, MAX_LIMIT))
+            tied = len(found) > reach and found[-1].score == found[reach - 1].score
+            if not tied or len(found) < count or count >= MAX_LIMIT:
+                return found
+            count *= 4
+
+    def _candidates(self, reach: int) -> int:
+        return self.asked.candidates or max(200, 10 * reach)
+
+    async def _nearest(self, limit: int) -> list[FoundPoint]:
+        queries = [
+            VectorQuery(record.vector, self.vectors[record.vector], weight)
+            for record, weight in zip(self.records, self.weights, strict=True)
+        ]
+        if self.asked.fusion == "ranks":
+            count = self._candidates(self.asked.reach)
+            rankings = [await self._ask([query], count) for query in queries]
+            return fused(rankings, self.weights)[:limit]
+        found = await self._ask(queries, limit)
+        if len(queries) == 1:
+            # An engine weighs only what it sums.
+            [weight] = self.weights
+            found = [
+                FoundPoint(point.id, point.payload, point.vectors, point.score * weight)
+                for point in found
+            ]
+        return in_order(found)
+
+    async def _ask(self, queries: Sequence[VectorQuery], limit: int) -> list[FoundPoint]:
+        where = self.asked.where
+        if self.asked.wanted.examples:
+            others = ~Where.ids(self.asked.wanted.examples)
+            where = others if where is None else where & others
+        return await self.store.engine.search(
+            SearchRequest(
+                queries=tuple(queries),
+                limit=limit,
+                candidates=max(limit, self._candidates(self.asked.reach)),
+                vectors=tuple(record.vector for record in self.records),
+                where=where,
+                exact=self.asked.exact,
+                shard=shard_of(self.store.registry, where),
+            )
+        )
+
+
+def _hits(
+    store: Store,
+    asked: Search,
+    found: Sequence[tuple[Any, FoundPoint]],
+    records: Sequence[ViewRecord],
+    vectors: Vectors,
+) -> list[Hit]:
+    answers: list[dict[str, list[AnswerWord]]] = [{} for _ in found]
+    for record in records:
+        rows = [row for row, (_, point) in enumerate(found) if record.vector in point.vectors]
+        if asked.words and rows and record.instruction is not None:
+            stored = np.stack([found[row][1].vectors[record.vector] for row in rows])
+            for row, words in zip(
+                rows, store.embedder().explain(stored, top=asked.words), strict=True
+            ):
+                answers[row][record.name] = words
+    return [
+        Hit(
+            id=point.payload[ID],
+            text=point.payload[TEXT],
+            metadata=metadata_of(point.payload),
+            score=point.score,
+            scores={
+                record.name: float(np.dot(vectors[record.vector], point.vectors[record.vector]))
+                for record in records
+                if record.vector in point.vectors
+            },
+            answers=answer,
+            group=value,
+        )
+        for (value, point), answer in zip(found, answers, strict=True)
+    ]
+
+
+async def _index_fields(store: Store, where: Where) -> None:
+    fields = {path: kind for path, kind in where.fields() if path not in store.known.indexed}
+    if not fields:
+        return
+    # Asked for once: who may only read a server does without, also next time.
+    store.known.indexed.update(fields)
+    # An index makes filters faster, not right.
+    with suppress(EngineError):
+        await store.engine.index_fields(fields)
+
+
+def shard_of(registry: Registry, where: Where | None) -> str | None:
+    """Return the shard key that a filter confines a search to; None where it names no tenant."""
+    tenant = registry.storage.tenant
+    if tenant is None or not registry.storage.shard_per_tenant or where is None:
+        return None
+    for part in where.parts if where.kind == "all" else (where,):
+        if part.kind == "equals" and part.field == tenant and isinstance(part.value, str):
+            return part.value
+    return None
+
+
+def _value_at(metadata: Any, field: str) -> Any:
+    """Return the value of a field, keys joined by dots; None where there is no single one."""
+    for key in field.split("."):
+        metadata = metadata.get(key) if isinstance(metadata, dict) else None
+    return metadata if isinstance(metadata, (str, int, float)) else None
 
 
 def choose_weights(
@@ -53,66 +253,3 @@ def choose_weights(
                 f"{MAX_WEIGHT:.0e}, or leave the view out"
             )
     return {name: float(weight) for name, weight in views.items()}
-
-
-def search_views(
-    engine: Engine,
-    registry: Registry,
-    embedder: TextEmbedder,
-    query: str,
-    weights: Mapping[str, float],
-    *,
-    limit: int,
-    where: Where | None,
-    explain: int,
-) -> list[Hit]:
-    """Search the views of `weights` and return hits, best first."""
-    records = {name: registry.record(name) for name in weights}
-    embedded = embedder.embed([query], Views(record.view for record in records.values()))
-    vectors = {name: embedded[name][0] for name in weights}
-    found = engine.search(
-        [VectorQuery(records[name].vector, vectors[name], weights[name]) for name in weights],
-        limit=limit,
-        where=where,
-    )
-    scores = [
-        {
-            name: float(np.dot(vectors[name], point.vectors[record.vector]))
-            for name, record in records.items()
-            if record.vector in point.vectors
-        }
-        for point in found
-    ]
-    answers: list[dict[str, list[AnswerWord]]] = [{} for _ in found]
-    if explain:
-        for name, record in records.items():
-            if record.instruction is not None:
-                _add_answers(answers, found, name, record.vector, embedder, explain)
-    return [
-        Hit(
-            id=point.payload[ID],
-            text=point.payload[TEXT],
-            metadata=metadata_of(point.payload),
-            # An engine weighs only what it sums.
-            score=point.score * (next(iter(weights.values())) if len(weights) == 1 else 1.0),
-            scores=score,
-            answers=answer,
-        )
-        for point, score, answer in zip(found, scores, answers, strict=True)
-    ]
-
-
-def _add_answers(
-    answers: list[dict[str, list[AnswerWord]]],
-    found: list[FoundPoint],
-    view: str,
-    vector: str,
-    embedder: TextEmbedder,
-    top: int,
-) -> None:
-    rows = [row for row, point in enumerate(found) if vector in point.vectors]
-    if not rows:
-        return
-    words = embedder.explain(np.stack([found[row].vectors[vector] for row in rows]), top=top)
-    for row, read in zip(rows, words, strict=True):
-        answers[row][view] = read

@@ -23,6 +23,7 @@ from inbedder_retrieval import (
     Views,
 )
 from inbedder_retrieval.collection.engine import Point
+from inbedder_retrieval.collection.flow import run
 from inbedder_retrieval.collection.schema import payload_of, point_id
 from inbedder_retrieval.testing import FakeEmbedder
 from inbedder_retrieval.views import ViewsLike
@@ -148,7 +149,8 @@ def test_a_text_that_is_edited_meanwhile_keeps_the_vector_of_its_new_text(
 
         def edit() -> None:
             collection.add([known])
-            collection._engine.upsert([Point(point_id(unknown.id), payload_of(unknown), old)])
+            point = Point(point_id(unknown.id), payload_of(unknown), old)
+            run(collection._store.engine.upsert([point]))
 
         fake.meddle = edit
         collection.add_view(TONE)
@@ -188,9 +190,8 @@ def test_what_a_crash_left_of_a_drop_is_not_taken_for_a_views_vectors(
     collection.add(documents)
     collection.add_view(TONE)
     # The registry is written first; then the process dies.
-    left = collection._registry.without("tone")
-    collection._engine.write_registry(left.entries())
-    collection._registry = left
+    store = collection._store
+    run(store.change(store.registry.without("tone")))
     edited = [Document("x " + document.text, id=document.id) for document in documents[:4]]
     collection.add(edited)
     assert collection.add_view(TONE) == len(documents)

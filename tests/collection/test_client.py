@@ -17,14 +17,11 @@ from inbedder_retrieval import (
     CollectionNotFound,
     EngineError,
     InputError,
+    Storage,
 )
 from inbedder_retrieval.collection.client import ClientEngine
-from inbedder_retrieval.collection.engine import (
-    Point,
-    VectorQuery,
-    create_engine,
-    open_engine,
-)
+from inbedder_retrieval.collection.engine import Point, VectorQuery
+from tests.collection.engines import RunEngine, create_engine, open_engine
 
 WIDTHS = {"answer": 4}
 REGISTRY = {"inbedder": {"format": 1, "views": ["answer"]}}
@@ -152,12 +149,12 @@ def test_every_collection_in_memory_is_its_own() -> None:
 
 def test_a_folder_of_local_mode_is_opened_again(tmp_path: Path) -> None:
     folder = tmp_path / "c.inb"
-    engine = ClientEngine.create(folder, WIDTHS, REGISTRY)
+    engine = RunEngine(ClientEngine.create(folder, WIDTHS, REGISTRY, Storage()))
     payload = {"n": 1, "metadata": {"a": [2**62, 0.1, None, True]}}
     engine.upsert([Point(str(UUID(int=1)), payload, {"answer": VECTOR})])
     engine.close()
     again = open_engine(folder)
-    assert again.kind.startswith("local (qdrant-client 1.")
+    assert again.kind().startswith("local (qdrant-client 1.")
     assert again.read_registry() == REGISTRY
     found = again.search([VectorQuery("answer", VECTOR)], limit=5)
     assert [point.payload for point in found] == [payload]
@@ -167,7 +164,7 @@ def test_a_folder_of_local_mode_is_opened_again(tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("ignore:unclosed file .*lock:ResourceWarning")
 def test_a_folder_of_local_mode_is_held_by_one_and_created_once(tmp_path: Path) -> None:
     folder = tmp_path / "c.inb"
-    engine = ClientEngine.create(folder, WIDTHS, REGISTRY)
+    engine = RunEngine(ClientEngine.create(folder, WIDTHS, REGISTRY, Storage()))
     with pytest.raises(CollectionLocked, match=r"c\.inb: it is held by another process"):
         open_engine(folder)
     engine.close()
@@ -178,7 +175,7 @@ def test_a_folder_of_local_mode_is_held_by_one_and_created_once(tmp_path: Path) 
 
 def test_a_folder_of_local_mode_is_created_whole_or_not_at_all(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match="could not create a collection"):
-        ClientEngine.create(tmp_path / "c.inb", {"no/vector:name": 4}, REGISTRY)
+        ClientEngine.create(tmp_path / "c.inb", {"no/vector:name": 4}, REGISTRY, Storage())
     assert list(tmp_path.iterdir()) == []
 
 

@@ -201,7 +201,19 @@ def test_delete_takes_those_named_and_says_how_many_there_were(
     assert collection.add(documents).added == 2
 
 
-@pytest.mark.parametrize("ids", [None, "d1", b"d1"])
+def test_nothing_is_deleted_where_nothing_or_too_much_is_named(
+    collection: ViewCollection, documents: list[Document]
+) -> None:
+    collection.add(documents)
+    for ids, where in ((None, None), (["d1"], {"product": "lamp"})):
+        with pytest.raises(InputError, match=r"name what to delete: ids, .*, or a filter, and not"):
+            collection.delete(ids, filter=where)
+    with pytest.raises(DocumentError, match=r"the filter is \{\}"):
+        collection.delete(filter={})
+    assert collection.count() == len(documents)
+
+
+@pytest.mark.parametrize("ids", ["d1", b"d1"])
 def test_ids_that_are_no_list_are_refused(
     collection: ViewCollection, documents: list[Document], ids: Any
 ) -> None:

@@ -23,13 +23,8 @@ from inbedder_retrieval import (
     EngineError,
 )
 from inbedder_retrieval.collection.edge import EdgeEngine
-from inbedder_retrieval.collection.engine import (
-    Engine,
-    Point,
-    VectorQuery,
-    create_engine,
-    open_engine,
-)
+from inbedder_retrieval.collection.engine import Point, VectorQuery
+from tests.collection.engines import RunEngine, create_engine, open_engine
 
 WIDTHS = {"answer": 4}
 VECTOR = np.array([1, 0, 0, 0], dtype=np.float32)
@@ -40,7 +35,7 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def make(folder: Path) -> Engine:
+def make(folder: Path) -> RunEngine:
     engine = create_engine(folder, WIDTHS, {"inbedder": {"format": 1}})
     engine.upsert([POINT])
     engine.flush()
@@ -57,8 +52,8 @@ def assert_whole(folder: Path) -> None:
 def test_a_folder_holds_a_readable_registry_and_the_shard(tmp_path: Path) -> None:
     folder = tmp_path / "deep" / "below" / "support.inb"
     engine = create_engine(folder, WIDTHS, {"größe": {"a": 1}})
-    assert isinstance(engine, EdgeEngine)
-    assert engine.kind.startswith("edge (Qdrant Edge 0.")
+    assert isinstance(engine.engine, EdgeEngine)
+    assert engine.kind().startswith("edge (Qdrant Edge 0.")
     engine.close()
     assert names(folder.parent) == ["support.inb"]
     assert names(folder) == ["registry.json", "shard"]
@@ -116,7 +111,7 @@ def test_a_private_umask_makes_a_private_folder(tmp_path: Path) -> None:
 
 
 def test_of_many_that_create_one_folder_one_succeeds(tmp_path: Path) -> None:
-    made: list[Engine] = []
+    made: list[RunEngine] = []
     refused: list[BaseException] = []
     barrier = threading.Barrier(6)
 
@@ -152,7 +147,7 @@ def test_a_folder_is_held_by_one_object_until_it_is_closed(tmp_path: Path) -> No
 OPEN = """
 import sys
 from inbedder_retrieval import CollectionLocked
-from inbedder_retrieval.collection.engine import open_engine
+from inbedder_retrieval.collection.location import open_engine
 try:
     engine = open_engine(sys.argv[1])
 except CollectionLocked:
@@ -234,17 +229,17 @@ def test_a_change_of_vectors_that_was_cut_short_is_undone_when_the_folder_is_ope
 ) -> None:
     """The copy is there: the process died between it and the end of the change."""
     folder = tmp_path / "c.inb"
-    engine = EdgeEngine.create(folder, {"a": 2}, {})
+    engine = create_engine(folder, {"a": 2}, {})
     engine.upsert([Point(str(UUID(int=1)), {"k": 1}, {"a": np.array([1, 0], np.float32)})])
     engine.flush()
     shutil.copytree(folder / "shard", folder / "shard.before")
     engine.close()
     (folder / "shard" / "edge_config.json").unlink(missing_ok=True)
-    again = EdgeEngine.open(folder)
+    again = open_engine(folder)
     assert again.count() == 1
     assert not (folder / "shard.before").exists()
     again.add_vectors({"b": 2})
-    assert again.count_lacking(["b"]) == 1
+    assert again.count(lacking=["b"]) == 1
     assert sorted(path.name for path in folder.iterdir()) == ["registry.json", "shard"]
     again.close()
 
@@ -252,12 +247,12 @@ def test_a_change_of_vectors_that_was_cut_short_is_undone_when_the_folder_is_ope
 def test_a_change_of_vectors_that_is_refused_takes_nothing_back_later(tmp_path: Path) -> None:
     """The process lives on and writes; the copy from before must be gone by then."""
     folder = tmp_path / "c.inb"
-    engine = EdgeEngine.create(folder, {"a": 2}, {})
+    engine = create_engine(folder, {"a": 2}, {})
     with pytest.raises(RuntimeError, match="refused"), engine._restorable():
         raise RuntimeError("refused")
     engine.upsert([Point(str(UUID(int=1)), {"k": 1}, {"a": np.array([1, 0], np.float32)})])
     engine.flush()
     engine.close()
-    again = EdgeEngine.open(folder)
+    again = open_engine(folder)
     assert again.count() == 1
     again.close()

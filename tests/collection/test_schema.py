@@ -1,119 +1,15 @@
-"""Names in storage, and the registry on its way out and in."""
+"""What a document looks like in storage."""
 
 from __future__ import annotations
 
 import hashlib
-import json
-import re
 import uuid
-from typing import Any
 
-import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
-from inbedder_retrieval import CollectionError, ModelMismatch, UnknownView, View, Views
-from inbedder_retrieval.collection.schema import Registry, point_id, vector_name
-
-VIEWS = Views.of({"feeling": "How does it feel?", "general": None, "größe": "Wie groß ist es?"})
+from inbedder_retrieval.collection.schema import point_id
 
 
-def new_registry(views: Views = VIEWS) -> Registry:
-    return Registry.new(views, model="small", fingerprint="f1", dimension=8)
-
-
-@settings(max_examples=50, deadline=None)
-@given(
-    name=st.from_regex(r"\w([\w .-]{0,62}[\w.-])?", fullmatch=True),
-    question=st.text(min_size=1, max_size=600).filter(str.strip),
-)
-def test_any_view_has_a_short_plain_vector_name(name: str, question: str) -> None:
-    if name == "general":
-        return
-    assert re.fullmatch(r"[a-z0-9-]{1,64}", vector_name(View(name, question), "f" * 64))
-
-
-def test_a_vector_name_changes_with_the_question_and_the_model() -> None:
-    names = {
-        vector_name(View("feeling", question), model)
-        for question in ("How does it feel?", "How does it feel")
-        for model in ("f1", "f2")
-    }
-    assert len(names) == 4
-
-
-def test_names_in_storage_stay_what_they_were() -> None:
+def test_ids_in_storage_stay_what_they_were() -> None:
     # UUID version 5 by hand (RFC 9562, section 5.5): SHA-1 of the namespace and the name.
     namespace = uuid.UUID("6f1d3c62-5a0e-5b83-9a34-6e0c5f6b0a71").bytes
     digest = hashlib.sha1(namespace + "größe/7".encode()).digest()[:16]
     assert point_id("größe/7") == str(uuid.UUID(bytes=digest, version=5))
-    # printf 'f1\nfeeling\nHow does it feel?' | b2sum -l 32
-    assert vector_name(VIEWS["feeling"], "f1") == "feeling-57a63d6d"
-
-
-def test_a_registry_reads_what_it_wrote_in_any_order_of_keys() -> None:
-    registry = new_registry()
-    entries = json.loads(json.dumps(registry.entries()))
-    backwards = dict(reversed(entries.items())) | {"another.tool": {"kept": True}}
-    assert Registry.from_entries(backwards, "here") == registry
-    assert Registry.from_entries(backwards, "here").views == VIEWS
-
-
-def test_a_registry_is_one_flat_entry_for_each_view_and_one_for_all() -> None:
-    entries = new_registry().entries()
-    assert len(entries) == 1 + len(VIEWS)
-    assert all(isinstance(entry, dict) for entry in entries.values())
-
-
-@pytest.mark.parametrize(
-    "names", [["feeling", "Feeling"], ["感情", "心情"], ["a b", "a-b"], ["a" * 63, "a" * 64]]
-)
-def test_views_with_alike_names_and_one_question_stay_apart(names: list[str]) -> None:
-    views = Views(View(name, "How does it feel?") for name in names)
-    assert Registry.from_entries(new_registry(views).entries(), "here").views == views
-
-
-HEAD = {"format": 1, "created": "2026-01-01T00:00:00Z", "views": []}
-
-
-@pytest.mark.parametrize(
-    "entries",
-    [
-        {},
-        [],
-        None,
-        3,
-        "text",
-        {"inbedder": 3},
-        {"inbedder": {}},
-        {"inbedder": HEAD | {"created": "yesterday"}},
-        {"inbedder": HEAD | {"views": ["feeling-0"]}, "inbedder.view.feeling-0": {"name": 1}},
-        {"inbedder": HEAD, "inbedder.view.feeling-0": {}},
-        pytest.param({"inbedder": HEAD}, id="no view"),
-        pytest.param({"inbedder": HEAD | {"views": ["feeling-0"]}}, id="a listed view is missing"),
-    ],
-)
-def test_entries_that_are_no_registry_are_refused(entries: Any) -> None:
-    with pytest.raises(CollectionError, match=r"^here is no collection of this package"):
-        Registry.from_entries(entries, "here")
-
-
-def test_a_registry_of_a_newer_format_says_so() -> None:
-    entries = new_registry().entries()
-    entries["inbedder"]["format"] = 2
-    with pytest.raises(CollectionError, match=r"format 2; this version reads format 1.*newer"):
-        Registry.from_entries(entries, "here")
-
-
-def test_a_registry_accepts_the_model_that_wrote_it_and_no_other() -> None:
-    registry = new_registry()
-    registry.check_model(model="renamed", fingerprint="f1", dimension=8)
-    with pytest.raises(ModelMismatch, match="vectors of 8 numbers by small, and large makes 16"):
-        registry.check_model(model="large", fingerprint="f1", dimension=16)
-    with pytest.raises(ModelMismatch, match=r"'feeling' was written by small.*cannot be compared"):
-        registry.check_model(model="small", fingerprint="f2", dimension=8)
-
-
-def test_an_unknown_view_is_answered_with_those_there_are() -> None:
-    with pytest.raises(UnknownView, match=r"no view 'need' here.*feeling, general, größe"):
-        new_registry().record("need")

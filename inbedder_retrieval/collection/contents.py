@@ -1,0 +1,85 @@
+"""Contents: documents are read, counted and deleted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+
+from inbedder_retrieval.collection.filters import Where
+from inbedder_retrieval.collection.registry import CollectionInfo
+from inbedder_retrieval.collection.schema import EXACT, ID, METADATA, TEXT, document_of, point_id
+from inbedder_retrieval.collection.store import Store
+from inbedder_retrieval.documents import Document, check_id
+from inbedder_retrieval.errors import InputError
+
+__all__ = ["delete_documents", "describe", "get_documents", "several"]
+
+# How many points are read or deleted at a time.
+BATCH_POINTS = 1_000
+
+
+async def get_documents(store: Store, ids: Iterable[object]) -> list[Document]:
+    """Return the documents with these ids, in their order; ids not stored are left out."""
+    points = [point_id(check_id(one)) for one in several(ids)]
+    documents: list[Document] = []
+    for batch in _batches(points):
+        found = await store.engine.retrieve(batch, [ID, TEXT, METADATA, EXACT])
+        documents += [document_of(found[point].payload) for point in batch if point in found]
+    return documents
+
+
+async def delete_documents(store: Store, ids: Iterable[object] | None, where: Where | None) -> int:
+    """Delete documents by id, or those that fit a filter, and return how many there were.
+
+    Raises:
+        InputError: not exactly one of the two is given.
+    """
+    if (ids is None) == (where is None):
+        raise InputError("name what to delete: ids, such as ['7', '8'], or a filter, and not both")
+    deleted = 0
+    if ids is not None:
+        points = sorted({point_id(check_id(one)) for one in several(ids)})
+        for batch in _batches(points):
+            there = await store.engine.retrieve(batch, [ID])
+            await store.engine.delete(list(there.values()))
+            deleted += len(there)
+    else:
+        while True:
+            # What is found is gone when the next are asked for, so each page is the first.
+            found, _ = await store.engine.scroll([ID], limit=BATCH_POINTS, where=where)
+            if not found:
+                break
+            await store.engine.delete(found)
+            deleted += len(found)
+    await store.engine.flush()
+    return deleted
+
+
+async def describe(store: Store) -> CollectionInfo:
+    """Describe the collection."""
+    registry = await store.refresh()
+    prefix = f"{METADATA}."
+    return CollectionInfo(
+        location=store.location,
+        engine=await store.engine.kind(),
+        documents=await store.engine.count(),
+        views=list(registry.records.values()),
+        rebuilding=list(registry.successors.values()),
+        indexed_fields=sorted(
+            path.removeprefix(prefix) for path in await store.engine.indexed_fields()
+        ),
+        storage=registry.storage,
+    )
+
+
+def several(ids: Iterable[object]) -> list[object]:
+    """Return ids as a list, or raise InputError where one text was given for several."""
+    if ids is None or isinstance(ids, (str, bytes)):
+        raise InputError(f"ids is {ids!r}; give a list of ids, such as ['7', '8']")
+    return list(ids)
+
+
+def _batches(points: list[str]) -> Iterator[list[str]]:
+    remaining = iter(points)
+    while batch := list(islice(remaining, BATCH_POINTS)):
+        yield batch

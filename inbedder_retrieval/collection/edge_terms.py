@@ -1,0 +1,119 @@
+"""What a collection asks for, in Qdrant Edge's words, and what it answers, in ours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import numpy as np
+import qdrant_edge as edge
+from numpy.typing import NDArray
+
+from inbedder_retrieval.collection.engine import FoundPoint, Point, SearchRequest
+from inbedder_retrieval.collection.filters import Dialect, Where, compile_where
+from inbedder_retrieval.collection.storage import OVERSAMPLING, Storage
+
+__all__ = ["INDEX_KINDS", "config_of", "filter_of", "found_of", "point_of", "search_query"]
+
+# Edge takes a plain True for the integer 1; NumPy's it knows.
+DIALECT = Dialect(edge, edge.RangeFloat, boolean=np.bool_)
+INDEX_KINDS = {
+    "keyword": edge.PayloadSchemaType.Keyword,
+    "float": edge.PayloadSchemaType.Float,
+    "bool": edge.PayloadSchemaType.Bool,
+}
+
+
+def config_of(vectors: Mapping[str, int], storage: Storage) -> edge.EdgeConfig:
+    """Return the configuration of a new shard."""
+    graph = None
+    if storage.hnsw_m is not None or storage.hnsw_ef_construct is not None:
+        # What is left out is Qdrant's own default.
+        m, ef = storage.hnsw_m, storage.hnsw_ef_construct
+        graph = edge.HnswIndexConfig(16 if m is None else m, ef or 100, 10_000)
+    smaller: dict[str, Any] = {
+        "scalar": edge.ScalarQuantizationConfig(edge.ScalarType.Int8, quantile=0.99),
+        "binary": edge.BinaryQuantizationConfig(),
+        "turbo": edge.TurboQuantQuantizationConfig(),
+    }
+    quantization = None if storage.quantization is None else smaller[storage.quantization]
+    return edge.EdgeConfig(
+        vectors={
+            name: edge.EdgeVectorParams(
+                size=width, distance=edge.Distance.Cosine, on_disk=storage.on_disk or None
+            )
+            for name, width in vectors.items()
+        },
+        hnsw_config=graph,
+        quantization_config=quantization,
+    )
+
+
+def filter_of(where: Where | None, lacking: Sequence[str] = ()) -> edge.Filter | None:
+    """Fit the points that fit `where` and do not have all of these vectors."""
+    parts = [] if where is None else [cast("edge.Filter", compile_where(where, DIALECT))]
+    if lacking:
+        has = edge.Filter(must=[edge.HasVectorCondition(name) for name in lacking])
+        parts.append(edge.Filter(must_not=[has]))
+    return edge.Filter(must=cast("Any", parts)) if parts else None
+
+
+def point_of(record: edge.Record) -> Point:
+    """Return a record as a point."""
+    return Point(str(record.id), dict(record.payload or {}), _arrays(record.vector))
+
+
+def found_of(point: edge.ScoredPoint) -> FoundPoint:
+    """Return what a search found."""
+    vectors = _arrays(point.vector)
+    return FoundPoint(str(point.id), dict(point.payload or {}), vectors, point.score)
+
+
+def _arrays(vectors: Any) -> dict[str, NDArray[np.float32]]:
+    found = cast("Mapping[str, Any]", vectors or {})
+    return {name: np.asarray(vector, dtype=np.float32) for name, vector in found.items()}
+
+
+def search_query(request: SearchRequest) -> edge.QueryRequest:
+    """Return what the shard is asked.
+
+    A sum is a formula over one prefetch a view, whose inner prefetches hold the candidates of all
+    views: every candidate is scored exactly under every view.
+    """
+    nearest = [
+        edge.Query.Nearest(cast("Any", query.vector), using=query.vector_name)
+        for query in request.queries
+    ]
+    conditions = filter_of(request.where)
+    parameters = edge.SearchParams(
+        exact=request.exact,
+        quantization=edge.QuantizationSearchParams(rescore=True, oversampling=OVERSAMPLING),
+    )
+    prefetches: list[edge.Prefetch] = []
+    best: Any = nearest[0]
+    if len(nearest) > 1:
+        inner = [
+            edge.Prefetch(query=one, filter=conditions, limit=request.candidates, params=parameters)
+            for one in nearest
+        ]
+        prefetches = [
+            edge.Prefetch(prefetches=inner, query=one, limit=request.candidates * len(nearest))
+            for one in nearest
+        ]
+        variables = [f"$score[{number}]" for number in range(len(nearest))]
+        terms = [
+            edge.Expression.Mult(
+                [edge.Expression.Constant(query.weight), edge.Expression.Variable(variable)]
+            )
+            for query, variable in zip(request.queries, variables, strict=True)
+        ]
+        best = edge.Formula(edge.Expression.Sum(terms), defaults=dict.fromkeys(variables, 0.0))
+    return edge.QueryRequest(
+        prefetches=prefetches,
+        query=best,
+        filter=conditions,
+        limit=request.limit,
+        params=parameters,
+        with_vector=list(request.vectors),
+        with_payload=True,
+    )

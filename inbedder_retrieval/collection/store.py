@@ -1,0 +1,134 @@
+"""A store: an engine, the registry of what it holds, and what embeds.
+
+Everything a collection does works on a store. The registry may be changed by others at any time,
+so what writes reads it anew, and writes back only the entries it has changed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from inbedder_retrieval.collection.engine import Engine
+from inbedder_retrieval.collection.registry import Registry, ViewRecord
+from inbedder_retrieval.embedder import Embedder
+from inbedder_retrieval.embeddings import Embeddings, TextEmbedder, check_finite
+from inbedder_retrieval.views import View, Views
+
+__all__ = ["Known", "Store"]
+
+
+@dataclass
+class Known:
+    """What is known of a collection by all who use it in this process.
+
+    Attributes:
+        registry: as it was read last.
+        embedders: those that were given or loaded, by fingerprint.
+        indexed: the fields for which a payload index was asked.
+    """
+
+    registry: Registry
+    embedders: dict[str, TextEmbedder] = field(default_factory=dict)
+    indexed: set[str] = field(default_factory=set)
+
+
+@dataclass(frozen=True)
+class Store:
+    """An engine with what is known of it.
+
+    Attributes:
+        threaded: embed in a worker thread, so that an event loop goes on meanwhile.
+    """
+
+    location: str
+    engine: Engine
+    known: Known
+    threaded: bool = False
+
+    @property
+    def registry(self) -> Registry:
+        """The registry as it was read last."""
+        return self.known.registry
+
+    async def refresh(self) -> Registry:
+        """Read the registry anew."""
+        entries = await self.engine.read_registry()
+        self.known.registry = Registry.from_entries(entries, self.location)
+        return self.known.registry
+
+    async def change(self, registry: Registry) -> Registry:
+        """Write what differs from the registry as it was read last."""
+        changes = registry.changes(self.known.registry)
+        if changes:
+            await self.engine.write_registry(changes)
+        self.known.registry = registry
+        return registry
+
+    def use(self, embedder: TextEmbedder) -> TextEmbedder:
+        """Embed with this one.
+
+        Raises:
+            ModelMismatch: the vectors here are another model's.
+        """
+        self.registry.check_model(embedder)
+        self.known.embedders[embedder.fingerprint] = embedder
+        return embedder
+
+    def embedder(self) -> TextEmbedder:
+        """Return what embeds the views, loaded now if it was not before.
+
+        Raises:
+            CheckpointError: the model the collection was created with is not to be had.
+            ModelMismatch: it is, but its weights have changed.
+        """
+        record = next(iter(self.registry.records.values()))
+        found = self.known.embedders.get(record.fingerprint)
+        return found or self.use(self._given() or Embedder(record.model))
+
+    def _given(self) -> TextEmbedder | None:
+        """Return an embedder of another model than the views have now, which is to be refused."""
+        return next(iter(self.known.embedders.values()), None)
+
+    async def embed(self, texts: Sequence[str], records: Sequence[ViewRecord]) -> Embeddings:
+        """Embed texts under the questions of records; vectors come by vector name.
+
+        A record that is being built by another process with a model that is not here is left out:
+        its builder fills what lacks it.
+
+        Raises:
+            ModelMismatch, CheckpointError: the model of the views is not here.
+            ModelError: a vector is not finite.
+        """
+        current = next(iter(self.registry.records.values())).fingerprint
+        vectors = Embeddings({})
+        for fingerprint in dict.fromkeys(record.fingerprint for record in records):
+            embedder = self.known.embedders.get(fingerprint)
+            if embedder is None and fingerprint == current:
+                embedder = self.embedder()
+            if embedder is None:
+                continue
+            own = [record for record in records if record.fingerprint == fingerprint]
+            asked = _views(own)
+            if self.threaded:
+                found = await asyncio.to_thread(embedder.embed, texts, Views(asked.values()))
+            else:
+                found = embedder.embed(texts, Views(asked.values()))
+            check_finite(found, embedder.name)
+            vectors.update({one.vector: found[asked[one.instruction].name] for one in own})
+            vectors.truncated, vectors.empty = found.truncated, found.empty
+        return vectors
+
+
+def _views(records: Sequence[ViewRecord]) -> dict[str | None, View]:
+    """Return the view that asks each question: a view and its successor may ask the same."""
+    asked: dict[str | None, View] = {}
+    names: set[str] = set()
+    for record in records:
+        if record.instruction not in asked:
+            # A successor has the name of the view it replaces.
+            name = record.vector if record.name in names else record.name
+            names.add(name)
+            asked[record.instruction] = View(name, record.instruction)
+    return asked
