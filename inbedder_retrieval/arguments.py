@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import operator
 import re
 from pathlib import Path
 
-from inbedder_retrieval.collection import Where
+from inbedder_retrieval.collection.filters import Field, Where
+from inbedder_retrieval.collection.moments import read_date
 from inbedder_retrieval.documents import MAX_INTEGER
 from inbedder_retrieval.errors import InputError, ViewError
 from inbedder_retrieval.views import View, Views
@@ -59,31 +61,60 @@ def parse_weights(given: list[str] | None) -> dict[str, float] | None:
 
 
 def parse_condition(text: str) -> Where:
-    """Read `field=value`, or the same with != < <= > >=, as a filter.
+    """Read `field=value` (also != < <= > >=), `field~text` or `field?` as a filter.
 
-    What was typed for = or != may stand for a number, a boolean or a text: all are looked for.
+    What was typed for = or != may stand for a number, a boolean, a date or a text: all are looked
+    for. A date is `2026-01-31` or `2026-01-31T10:00`, with seconds and a zone or without. `~` finds
+    a text within the field, `?` holds where the field has a value; `!~` and `!?` where not.
     """
     match = re.fullmatch(
-        r"""\s*((?:"[^"]*"|[^=<>!"])+?)\s*(!=|<=|>=|=|<|>)\s*(.*)""", text, re.DOTALL
+        r"""\s*((?:"[^"]*"|[^=<>!~"])+?)\s*(?:(!?\?)\s*|(!=|!~|<=|>=|=|<|>|~)\s*(.*))""",
+        text,
+        re.DOTALL,
     )
     if match is None:
-        raise InputError(f"--where is {text!r}; write field=value (or != < <= > >=)")
-    field, sign, value = match.groups()
+        raise InputError(
+            f"--where is {text!r}; write field=value (or != < <= > >=), field~text or field?"
+        )
+    field = Where.field(match[1])
+    sign, value = match[2] or match[3], match[4] or ""
     if value.startswith("="):
-        raise InputError(f"--where is {text!r}; write one = instead of ==")
+        raise InputError(f"--where is {text!r}; write {sign} instead of {sign}=")
+    if sign.endswith("?"):
+        found = field.exists()
+    elif sign.endswith("~"):
+        found = field.matches(value)
+    elif sign in ("=", "!="):
+        found = field.is_in(_meanings(value))
+    else:
+        return _compare(field, sign, value, text)
+    return ~found if sign.startswith("!") else found
+
+
+def _meanings(value: str) -> list[object]:
+    """Return all that a typed value may stand for."""
+    found: list[object] = [value]
     number = _number(value)
-    if sign in ("=", "!="):
-        typed: list[str | float | bool] = [value]
-        if number is not None and math.isfinite(number):
-            typed.append(number)
-        if value in ("true", "false"):
-            typed.append(value == "true")
-        found = Where.any_of(field, typed)
-        return ~found if sign == "!=" else found
-    if number is None:
-        raise InputError(f"--where {text!r} compares with {value!r}; {sign} needs a number")
-    bound = {"<": "lt", "<=": "lte", ">": "gt", ">=": "gte"}[sign]
-    return Where.range(field, **{bound: number})
+    if number is not None and math.isfinite(number):
+        found.append(number)
+    if value in ("true", "false"):
+        found.append(value == "true")
+    if (day := read_date(value)) is not None:
+        found.append(day)
+    return found
+
+
+def _compare(field: Field, sign: str, value: str, text: str) -> Where:
+    number = _number(value)
+    bound = read_date(value) if number is None else number
+    if bound is None:
+        raise InputError(
+            f"--where {text!r} compares with {value!r}; {sign} needs a number, or a date such as "
+            "2026-01-31"
+        )
+    compare = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}[sign]
+    found: Where = compare(field, bound)
+    return found
 
 
 def parse_span(text: str, option: str) -> tuple[int, int]:

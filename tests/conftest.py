@@ -17,6 +17,7 @@ from inbedder_retrieval.checkpoint import Checkpoint, find_checkpoint
 from inbedder_retrieval.recipe import Recipe
 from inbedder_retrieval.testing import FakeEmbedder
 from tests.architectures import ARCHITECTURES, build
+from tests.collection.locations import KINDS, a_location
 
 SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789?!.,'-"
@@ -111,12 +112,16 @@ def views() -> Views:
     return Views.of(QUESTIONS)
 
 
-@pytest.fixture(params=["folder", "memory"])
-def collection(
-    request: pytest.FixtureRequest, tmp_path: Path, fake: FakeEmbedder, views: Views
-) -> Iterator[ViewCollection]:
-    """An empty collection on each engine that needs no server."""
-    location = tmp_path / "c.inb" if request.param == "folder" else ":memory:"
+@pytest.fixture(params=KINDS)
+def location(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str | Path]:
+    """A free place on each engine."""
+    with a_location(request.param, tmp_path) as found:
+        yield found
+
+
+@pytest.fixture
+def collection(location: str | Path, fake: FakeEmbedder, views: Views) -> Iterator[ViewCollection]:
+    """An empty collection on each engine."""
     with ViewCollection.create(location, views, fake) as found:
         yield found
 

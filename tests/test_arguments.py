@@ -119,6 +119,10 @@ ROWS: list[dict[str, Any]] = [
     {"k": {"n": 7}},
     {"k": None},
     {"k": ""},
+    {"k": "2026-01-31"},
+    {"k": "2026-01-31T14:00:00Z"},
+    {"k": "2026-02-01"},
+    {"k": "2025-12-31 10:00"},
     {},
 ]
 
@@ -146,6 +150,14 @@ def within(low: float, high: float) -> Callable[[object], bool]:
     )
 
 
+def holding(text: str) -> Callable[[object], bool]:
+    """A text that holds this one, or a list with such a text."""
+    return lambda value: any(
+        isinstance(one, str) and text in one
+        for one in (value if isinstance(value, list) else [value])
+    )
+
+
 def unless(holds: Callable[[object], bool]) -> Callable[[object], bool]:
     return lambda value: not holds(value)
 
@@ -169,6 +181,18 @@ CONDITIONS: list[tuple[str, Callable[[object], bool]]] = [
     ("k>7", within(7.1, 1e9)),
     ("k >= 7", within(7, 1e9)),
     ("k>-1.5e0", within(-1.5, 1e9)),
+    ("k~hon", holding("hon")),
+    ("k ~ true", holding("true")),
+    ("k!~hon", unless(holding("hon"))),
+    ("k~b <c", holding("b <c")),
+    ("k?", lambda value: value is not None),
+    (" k !? ", lambda value: value is None),
+    ("k=2026-01-31", any_of("2026-01-31", "2026-01-31T14:00:00Z")),
+    ("k!=2026-01-31", unless(any_of("2026-01-31", "2026-01-31T14:00:00Z"))),
+    ("k>=2026-01-31", any_of("2026-01-31", "2026-01-31T14:00:00Z", "2026-02-01")),
+    ("k<=2026-01-31", any_of("2026-01-31", "2026-01-31T14:00:00Z", "2025-12-31 10:00")),
+    ("k>2026-01-31", any_of("2026-02-01")),
+    ("k<2026-01-31T14:00+01:00", any_of("2026-01-31", "2025-12-31 10:00")),
 ]
 
 
@@ -189,16 +213,22 @@ def test_a_condition_finds_what_it_says(
 
 
 def test_a_dot_goes_into_a_nested_object() -> None:
-    assert parse_condition("k.n>=7") == Where.range("k.n", gte=7)
+    assert parse_condition("k.n>=7") == (Where.field("k.n") >= 7)
 
 
 def test_a_key_in_double_quotes_may_hold_any_sign() -> None:
-    assert parse_condition('"k=n.m" >= 7') == Where.range('"k=n.m"', gte=7)
+    assert parse_condition('"k=n.m" >= 7') == (Where.field('"k=n.m"') >= 7)
+
+
+def test_a_field_may_hold_a_question_mark() -> None:
+    assert parse_condition("new?>7") == (Where.field("new?") > 7)
+    assert parse_condition("new??") == Where.field("new?").exists()
 
 
 def test_every_digit_of_a_whole_number_counts() -> None:
-    exact = Where.equals("k", 2**53 + 1)
-    assert parse_condition(f"k={2**53 + 1}").parts == (Where.equals("k", str(2**53 + 1)), exact)
+    k = Where.field("k")
+    exact = k == 2**53 + 1
+    assert parse_condition(f"k={2**53 + 1}").parts == (k == str(2**53 + 1), exact)
 
 
 VALUE = st.text(st.characters(exclude_categories=["Cs"])).filter(
@@ -212,8 +242,10 @@ VALUE = st.text(st.characters(exclude_categories=["Cs"])).filter(
 @example("-Infinity")
 @example("1e999")
 @example("9" * 400)
+@example("9999-12-31")
+@example("0001-01-01T00:00+05:00")
 def test_whatever_is_typed_is_looked_for_as_text(value: str) -> None:
-    assert Where.equals("k", value) in parse_condition(f"k={value}").parts
+    assert (Where.field("k") == value) in parse_condition(f"k={value}").parts
 
 
 @pytest.mark.parametrize(
@@ -230,7 +262,13 @@ def test_whatever_is_typed_is_looked_for_as_text(value: str) -> None:
         ("price<>3", "needs a number"),
         ("price<nan", "finite number"),
         ("price<=inf", "finite number"),
-        ("price==3", "=="),
+        ("price==3", "write = instead of =="),
+        ("name~=x", "write ~ instead of ~="),
+        ("price? 3", "write field=value"),
+        ("?", "write field=value"),
+        ("~x", "write field=value"),
+        ("name~", "give some text"),
+        ("day<2026-02-30", "or a date such as 2026-01-31"),
     ],
 )
 def test_a_condition_that_cannot_be_says_why(typed: str, message: str) -> None:

@@ -7,13 +7,10 @@ one for asyncio: the methods are the same, and await what has to be awaited.
 
 from __future__ import annotations
 
-import asyncio
-import inspect
+import re
 import shutil
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
@@ -21,7 +18,9 @@ from typing import Any, cast
 from qdrant_client import AsyncQdrantClient, QdrantClient, models
 
 from inbedder_retrieval.collection.client_terms import (
+    DIALECT,
     INDEX_KINDS,
+    OLDER,
     by_shard,
     filter_of,
     found_of,
@@ -30,41 +29,36 @@ from inbedder_retrieval.collection.client_terms import (
     quantization_of,
     search_arguments,
 )
-from inbedder_retrieval.collection.connection import Connection, pauses, server_address
-from inbedder_retrieval.collection.dial import dial
-from inbedder_retrieval.collection.engine import FoundPoint, Point, SearchRequest
+from inbedder_retrieval.collection.connection import Connection, server_address
+from inbedder_retrieval.collection.engine import FoundPoint, Point, SearchRequest, make_way
 from inbedder_retrieval.collection.filters import FieldKind, Where
 from inbedder_retrieval.collection.flow import run
-from inbedder_retrieval.collection.location import LOCAL_COLLECTION, MEMORY, is_server
-from inbedder_retrieval.collection.refusals import is_passing, local_errors, translated
+from inbedder_retrieval.collection.line import Line
+from inbedder_retrieval.collection.location import LOCAL_COLLECTION, is_server
 from inbedder_retrieval.collection.storage import Storage
 from inbedder_retrieval.errors import (
     CollectionExists,
     CollectionNotFound,
+    EngineError,
 )
 
 __all__ = ["ClientEngine"]
 
 # While a server builds its graphs, it is asked this often whether it has finished.
 POLL_SECONDS = 0.5
+# Views come and go since the one; texts are matched by substring since the other.
+OLDEST, WITH_SUBSTRING = (1, 18), (1, 20)
 
 
 class ClientEngine:
     """One collection behind a qdrant-client."""
 
-    def __init__(
-        self,
-        client: QdrantClient | AsyncQdrantClient,
-        collection: str,
-        where: str,
-        connection: Connection,
-    ) -> None:
-        self._client = client
+    def __init__(self, line: Line, collection: str) -> None:
+        self._line = line
         self._collection = collection
-        self._where = where
-        self._connection = connection
-        self._server = is_server(where)
-        self._lock = nullcontext() if self._server else threading.RLock()
+        self._where = line.where
+        self._server = is_server(line.where)
+        self._dialect = DIALECT
         self._shard_keys: set[str] = set()
 
     @classmethod
@@ -96,6 +90,7 @@ class ClientEngine:
         storage: Storage,
     ) -> None:
         action = "create a collection"
+        await self._check_version()
         if await self._call(action, "collection_exists", patience=0.0):
             raise CollectionExists(
                 f"{location} already has a collection {self._collection!r}; "
@@ -138,69 +133,54 @@ class ClientEngine:
 
     async def _exists(self) -> bool:
         action = "open the collection"
+        await self._check_version()
         if await self._call(action, "collection_exists", patience=0.0):
             return True
         if not self._server:
             return False
         # An alias stands for a collection in every other call.
-        aliases = (await self._ask(action, "get_aliases")).aliases
+        aliases = (await self._line.ask(action, "get_aliases")).aliases
         return any(alias.alias_name == self._collection for alias in aliases)
+
+    async def _check_version(self) -> None:
+        """Learn what the server can do; raise EngineError where that is not enough."""
+        if not self._server:
+            return
+        action = "ask the server for its version"
+        said = str((await self._line.ask(action, "info", patience=0.0)).version)
+        numbers = tuple(int(number) for number in re.findall(r"\d+", said)[:2])
+        if numbers < OLDEST:
+            raise EngineError(
+                f"the server at {self._where} is Qdrant {said}; views come and go on a server of "
+                f"version {'.'.join(map(str, OLDEST))} or newer"
+            )
+        self._dialect = DIALECT if numbers >= WITH_SUBSTRING else OLDER
 
     @classmethod
     def _connect(cls, location: str | Path, connection: Connection | None = None) -> ClientEngine:
-        connection = connection or Connection()
-        if isinstance(location, Path):
-            with local_errors(location):
-                client = QdrantClient(path=str(location))
-            return cls(client, LOCAL_COLLECTION, str(location), connection)
-        if location == MEMORY:
-            return cls(QdrantClient(MEMORY), LOCAL_COLLECTION, MEMORY, connection)
-        name = server_address(location).collection
-        return cls(dial(QdrantClient, location, connection), name, location, connection)
+        if is_server(location):
+            line = Line.to_server(QdrantClient, str(location), connection or Connection())
+            return cls(line, server_address(str(location)).collection)
+        return cls(Line.to_local(location), LOCAL_COLLECTION)
 
     def awaiting(self) -> ClientEngine | None:
         """Return another engine over the same collection of a server, for an event loop."""
         if not self._server:
             return None
-        client = dial(AsyncQdrantClient, self._where, self._connection)
-        return ClientEngine(client, self._collection, self._where, self._connection)
+        line = Line.to_server(AsyncQdrantClient, self._where, self._line.connection)
+        engine = ClientEngine(line, self._collection)
+        engine._dialect = self._dialect
+        return engine
 
     async def _call(self, action: str, method: str, *given: Any, **named: Any) -> Any:
-        """Call a method of the client on the collection; see `_ask`."""
-        return await self._ask(action, method, self._collection, *given, **named)
-
-    async def _ask(
-        self, action: str, method: str, *given: Any, patience: float | None = None, **named: Any
-    ) -> Any:
-        """Call a method of the client, again while a server does not answer.
-
-        Raises:
-            EngineError: the server refused, or did not answer for as long as patience lasts.
-        """
-        wait = self._connection.patience if patience is None else patience
-        tries = pauses(wait) if self._server else iter(())
-        while True:
-            try:
-                with self._lock:
-                    answer = getattr(self._client, method)(*given, **named)
-                    return await answer if inspect.isawaitable(answer) else answer
-            except Exception as error:
-                pause = next(tries, None) if is_passing(error) else None
-                if pause is None:
-                    raise translated(error, action, self._where) from error
-            await self._sleep(pause)
-
-    async def _sleep(self, seconds: float) -> None:
-        if isinstance(self._client, AsyncQdrantClient):
-            await asyncio.sleep(seconds)
-        else:
-            time.sleep(seconds)
+        """Call a method of the client on the collection."""
+        return await self._line.ask(action, method, self._collection, *given, **named)
 
     async def kind(self) -> str:
         """Say what is running, with its version."""
         if not self._server:
             return f"local (qdrant-client {version('qdrant-client')})"
-        about = await self._ask("ask the server for its version", "info")
+        about = await self._line.ask("ask the server for its version", "info")
         return f"server (Qdrant {about.version})"
 
     async def read_registry(self) -> dict[str, Any]:
@@ -240,8 +220,12 @@ class ClientEngine:
 
     async def count(self, where: Where | None = None, *, lacking: Sequence[str] = ()) -> int:
         """Count points exactly: those that fit the filter and lack any of these vectors."""
+        await make_way(self, where)
         found = await self._call(
-            "count", "count", count_filter=filter_of(where, lacking), exact=True
+            "count",
+            "count",
+            count_filter=filter_of(where, lacking, dialect=self._dialect),
+            exact=True,
         )
         return cast("int", found.count)
 
@@ -256,10 +240,11 @@ class ClientEngine:
         vectors: Sequence[str] = (),
     ) -> tuple[list[Point], str | None]:
         """Return points as `count` counts them, in the order of their ids."""
+        await make_way(self, where)
         records, following = await self._call(
             "list points",
             "scroll",
-            scroll_filter=filter_of(where, lacking),
+            scroll_filter=filter_of(where, lacking, dialect=self._dialect),
             limit=limit,
             offset=after,
             with_payload=list(keys),
@@ -353,14 +338,18 @@ class ClientEngine:
 
     async def search(self, request: SearchRequest) -> list[FoundPoint]:
         """Return the points that fit best, best first."""
+        await make_way(self, request.where)
         response = await self._call(
-            "search", "query_points", **search_arguments(request, server=self._server)
+            "search",
+            "query_points",
+            **search_arguments(request, dialect=self._dialect, server=self._server),
         )
         return [found_of(point) for point in response.points]
 
-    async def indexed_fields(self) -> set[str]:
-        """Return the payload paths that have an index; local mode has none."""
-        return set((await self._about()).payload_schema)
+    async def indexed_fields(self) -> dict[str, str]:
+        """Return the kind of index of every payload path that has one; local mode has none."""
+        found = (await self._about()).payload_schema
+        return {path: index.data_type.value for path, index in found.items()}
 
     async def index_fields(self, fields: Mapping[str, FieldKind]) -> None:
         """Create payload indexes where there are none yet; local mode filters without."""
@@ -372,11 +361,15 @@ class ClientEngine:
                 action = f"index the field {path}"
                 await self._call(action, "create_payload_index", path, INDEX_KINDS[kind])
 
+    async def drop_index(self, path: str) -> None:
+        """Delete a payload index; one that is not there is passed over."""
+        await self._call(f"drop the index of {path}", "delete_payload_index", path)
+
     async def optimize(self, progress: Callable[[float], None] | None = None) -> None:
         """Wait until a server has built its graphs; local mode compares with every point."""
         start = time.monotonic()
         while self._server and (await self._about()).status == models.CollectionStatus.YELLOW:
-            await self._sleep(POLL_SECONDS)
+            await self._line.sleep(POLL_SECONDS)
             if progress is not None:
                 progress(time.monotonic() - start)
 
@@ -385,6 +378,4 @@ class ClientEngine:
 
     async def close(self) -> None:
         """Let go of the location. Further calls raise."""
-        closed = self._client.close()
-        if inspect.isawaitable(closed):
-            await closed
+        await self._line.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 from typing import Any, cast
 
@@ -10,13 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 from qdrant_client import models
 
+from inbedder_retrieval.collection.conditions import Dialect, compile_where
 from inbedder_retrieval.collection.engine import FoundPoint, Point, SearchRequest
-from inbedder_retrieval.collection.filters import Dialect, Where, compile_where
+from inbedder_retrieval.collection.filters import Where
 from inbedder_retrieval.collection.requests import requests_of
 from inbedder_retrieval.collection.storage import OVERSAMPLING, Storage
 
 __all__ = [
+    "DIALECT",
     "INDEX_KINDS",
+    "OLDER",
     "by_shard",
     "filter_of",
     "found_of",
@@ -26,11 +30,20 @@ __all__ = [
     "search_arguments",
 ]
 
-DIALECT = Dialect(models, models.Range)
+DIALECT = Dialect(
+    models,
+    number_range=models.Range,
+    time_range=models.DatetimeRange,
+    has_id=lambda ids: models.HasIdCondition(has_id=list(ids)),
+    substring=lambda text: models.MatchSubstring(substring=text),
+)
+# Before 1.20 a server has no match of this name; a match of text is one, without a text index.
+OLDER = replace(DIALECT, substring=lambda text: models.MatchText(text=text))
 INDEX_KINDS: dict[str, Any] = {
     "keyword": models.PayloadSchemaType.KEYWORD,
     "float": models.PayloadSchemaType.FLOAT,
     "bool": models.PayloadSchemaType.BOOL,
+    "datetime": models.PayloadSchemaType.DATETIME,
     "tenant": models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, is_tenant=True),
 }
 
@@ -50,9 +63,11 @@ def quantization_of(storage: Storage) -> models.QuantizationConfig | None:
     return None
 
 
-def filter_of(where: Where | None, lacking: Sequence[str] = ()) -> models.Filter | None:
+def filter_of(
+    where: Where | None, lacking: Sequence[str] = (), *, dialect: Dialect = DIALECT
+) -> models.Filter | None:
     """Fit the points that fit `where` and do not have all of these vectors."""
-    parts = [] if where is None else [cast("models.Filter", compile_where(where, DIALECT))]
+    parts = [] if where is None else [cast("models.Filter", compile_where(where, dialect))]
     if lacking:
         has: list[models.Condition] = [models.HasVectorCondition(has_vector=n) for n in lacking]
         parts.append(models.Filter(must_not=[models.Filter(must=has)]))
@@ -89,14 +104,14 @@ def _arrays(vectors: Any) -> dict[str, NDArray[np.float32]]:
     return {name: np.asarray(vector, dtype=np.float32) for name, vector in found.items()}
 
 
-def search_arguments(request: SearchRequest, *, server: bool) -> dict[str, Any]:
+def search_arguments(request: SearchRequest, *, dialect: Dialect, server: bool) -> dict[str, Any]:
     """Return what `query_points` is called with.
 
     A sum is a formula over one prefetch a view, whose inner prefetches hold the candidates of all
     views: every candidate is scored exactly under every view (Qdrant's documentation: Hybrid
     queries, Score boosting).
     """
-    queries, conditions = request.queries, filter_of(request.where)
+    queries, conditions = request.queries, filter_of(request.where, dialect=dialect)
     # Local mode compares with every point, and warns of parameters it has no use for.
     parameters = _parameters(request) if server else None
     named: dict[str, Any] = {
@@ -134,5 +149,8 @@ def search_arguments(request: SearchRequest, *, server: bool) -> dict[str, Any]:
 def _parameters(request: SearchRequest) -> models.SearchParams:
     return models.SearchParams(
         exact=request.exact,
-        quantization=models.QuantizationSearchParams(rescore=True, oversampling=OVERSAMPLING),
+        # Compared with every point, but with its smaller copy, would not be exact.
+        quantization=models.QuantizationSearchParams(
+            ignore=request.exact, rescore=True, oversampling=OVERSAMPLING
+        ),
     )

@@ -26,7 +26,7 @@ from inbedder_retrieval.collection.edge_terms import (
     point_of,
     search_query,
 )
-from inbedder_retrieval.collection.engine import FoundPoint, Point, SearchRequest
+from inbedder_retrieval.collection.engine import FoundPoint, Point, SearchRequest, make_way
 from inbedder_retrieval.collection.filters import FieldKind, Where
 from inbedder_retrieval.collection.folder import (
     SHARD,
@@ -132,6 +132,7 @@ class EdgeEngine:
 
     async def count(self, where: Where | None = None, *, lacking: Sequence[str] = ()) -> int:
         """Count points exactly: those that fit the filter and lack any of these vectors."""
+        await make_way(self, where)
         with self._use("count") as shard:
             return shard.count(edge.CountRequest(filter=filter_of(where, lacking), exact=True))
 
@@ -146,6 +147,7 @@ class EdgeEngine:
         vectors: Sequence[str] = (),
     ) -> tuple[list[Point], str | None]:
         """Return points as `count` counts them, in the order of their ids."""
+        await make_way(self, where)
         request = edge.ScrollRequest(
             limit=limit,
             filter=filter_of(where, lacking),
@@ -206,14 +208,16 @@ class EdgeEngine:
 
     async def search(self, request: SearchRequest) -> list[FoundPoint]:
         """Return the points that fit best, best first."""
+        await make_way(self, request.where)
         with self._use("search") as shard:
             found = shard.query(search_query(request))
         return [found_of(point) for point in found]
 
-    async def indexed_fields(self) -> set[str]:
-        """Return the payload paths that have an index."""
+    async def indexed_fields(self) -> dict[str, str]:
+        """Return the kind of index of every payload path that has one."""
         with self._use("read the payload indexes") as shard:
-            return set(shard.info().payload_schema)
+            found = shard.info().payload_schema.items()
+        return {path: str(index.data_type).rpartition(".")[2].lower() for path, index in found}
 
     async def index_fields(self, fields: Mapping[str, FieldKind]) -> None:
         """Create payload indexes where there are none yet."""
@@ -222,6 +226,11 @@ class EdgeEngine:
             if path not in have:
                 with self._writing, self._use(f"index the field {path}") as shard:
                     shard.update(edge.UpdateOperation.create_field_index(path, INDEX_KINDS[kind]))
+
+    async def drop_index(self, path: str) -> None:
+        """Delete a payload index; one that is not there is passed over."""
+        with self._writing, self._use(f"drop the index of {path}") as shard:
+            shard.update(edge.UpdateOperation.delete_field_index(path))
 
     async def optimize(self, progress: Callable[[float], None] | None = None) -> None:
         """Build the search graphs, in a process of its own. Other calls wait meanwhile."""

@@ -3,24 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, cast
 
 import numpy as np
 import qdrant_edge as edge
 from numpy.typing import NDArray
 
+from inbedder_retrieval.collection.conditions import Dialect, compile_where
 from inbedder_retrieval.collection.engine import FoundPoint, Point, SearchRequest
-from inbedder_retrieval.collection.filters import Dialect, Where, compile_where
+from inbedder_retrieval.collection.filters import Where
 from inbedder_retrieval.collection.storage import OVERSAMPLING, Storage
 
 __all__ = ["INDEX_KINDS", "config_of", "filter_of", "found_of", "point_of", "search_query"]
 
 # Edge takes a plain True for the integer 1; NumPy's it knows.
-DIALECT = Dialect(edge, edge.RangeFloat, boolean=np.bool_)
+DIALECT = Dialect(
+    edge,
+    number_range=edge.RangeFloat,
+    time_range=edge.RangeDateTime,
+    has_id=lambda ids: edge.HasIdCondition(set(ids)),
+    substring=lambda text: edge.MatchSubstring(substring=text),
+    boolean=np.bool_,
+    moment=datetime.isoformat,
+)
 INDEX_KINDS = {
     "keyword": edge.PayloadSchemaType.Keyword,
     "float": edge.PayloadSchemaType.Float,
     "bool": edge.PayloadSchemaType.Bool,
+    "datetime": edge.PayloadSchemaType.Datetime,
+    # A folder has no tenants' shards or segments to keep apart.
+    "tenant": edge.PayloadSchemaType.Keyword,
 }
 
 
@@ -87,7 +100,10 @@ def search_query(request: SearchRequest) -> edge.QueryRequest:
     conditions = filter_of(request.where)
     parameters = edge.SearchParams(
         exact=request.exact,
-        quantization=edge.QuantizationSearchParams(rescore=True, oversampling=OVERSAMPLING),
+        # Compared with every point, but with its smaller copy, would not be exact.
+        quantization=edge.QuantizationSearchParams(
+            ignore=request.exact, rescore=True, oversampling=OVERSAMPLING
+        ),
     )
     prefetches: list[edge.Prefetch] = []
     best: Any = nearest[0]

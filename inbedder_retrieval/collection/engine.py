@@ -13,9 +13,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from inbedder_retrieval.collection.conditions import misleading
 from inbedder_retrieval.collection.filters import FieldKind, Where
 
-__all__ = ["Engine", "FoundPoint", "Point", "SearchRequest", "VectorQuery"]
+__all__ = ["Engine", "FoundPoint", "Point", "SearchRequest", "VectorQuery", "make_way"]
 
 
 @dataclass(frozen=True)
@@ -165,12 +166,16 @@ class Engine(Protocol):
         """Return the points that fit best, best first."""
         ...
 
-    async def indexed_fields(self) -> set[str]:
-        """Return the payload paths that have an index."""
+    async def indexed_fields(self) -> dict[str, str]:
+        """Return the kind of index of every payload path that has one."""
         ...
 
     async def index_fields(self, fields: Mapping[str, FieldKind]) -> None:
         """Create payload indexes where there are none yet."""
+        ...
+
+    async def drop_index(self, path: str) -> None:
+        """Delete a payload index; one that is not there is passed over."""
         ...
 
     async def optimize(self, progress: Callable[[float], None] | None = None) -> None:
@@ -188,3 +193,12 @@ class Engine(Protocol):
     async def close(self) -> None:
         """Let go of the location. Further calls raise."""
         ...
+
+
+async def make_way(engine: Engine, where: Where | None) -> None:
+    """Drop the indexes that would answer a filter wrongly; without one it is answered right."""
+    wrong = set() if where is None else misleading(where)
+    have = await engine.indexed_fields() if wrong else {}
+    for path, kind in wrong:
+        if have.get(path) == kind:
+            await engine.drop_index(path)

@@ -7,8 +7,9 @@ second run of the same documents writes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from pydantic import BaseModel
 
@@ -28,7 +29,7 @@ from inbedder_retrieval.documents import Document
 from inbedder_retrieval.embeddings import Embeddings, OnLong
 from inbedder_retrieval.errors import DocumentError, EngineError, TextError
 
-__all__ = ["IndexReport", "add_documents"]
+__all__ = ["IndexReport", "add_documents", "shard_of"]
 
 BATCH_DOCUMENTS = 512
 # What a batch of long texts may hold in memory.
@@ -97,7 +98,7 @@ async def _write(
     store: Store, documents: list[Document], on_long: OnLong, report: IndexReport
 ) -> None:
     registry = await store.refresh()
-    shards = [_shard(registry.storage, document) for document in documents]
+    shards = [shard_of(registry.storage, one.id, one.metadata) for one in documents]
     ids = [point_id(document.id) for document in documents]
     stored = await store.engine.retrieve(ids, [HASH, METADATA, EXACT])
     fresh: list[tuple[Document, Point]] = []
@@ -118,9 +119,11 @@ async def _write(
             report.relabelled += 1
         else:
             report.unchanged += 1
+    # A server does not know that a point of another shard is the same one: it goes first, since
+    # what is left behind there would be another tenant's to find.
+    await store.engine.delete(moved)
     if fresh:
         await _embed_and_upsert(store, fresh, on_long, report)
-    await store.engine.delete(moved)
     await store.engine.overwrite_payload(relabelled)
 
 
@@ -153,7 +156,7 @@ async def _embed_and_upsert(
         names = [record.vector for record in later]
         found = await store.embed(texts, later)
         if found:
-            await store.engine.fill_vectors(
+            await store.fill(
                 _with_vectors(points, found), [name for name in names if name in found]
             )
 
@@ -165,14 +168,18 @@ def _with_vectors(points: Sequence[Point], vectors: Embeddings) -> list[Point]:
     ]
 
 
-def _shard(storage: Storage, document: Document) -> str | None:
-    """Return the shard key of a document, or raise DocumentError where it has no tenant."""
+def shard_of(storage: Storage, name: str, metadata: Mapping[str, Any]) -> str | None:
+    """Return the shard key of the document with an id, or None where shards have no keys.
+
+    Raises:
+        DocumentError: documents are parted by tenant, and it has none.
+    """
     if storage.tenant is None:
         return None
-    tenant = document.metadata.get(storage.tenant)
+    tenant = metadata.get(storage.tenant)
     if not isinstance(tenant, str) or not tenant:
         raise DocumentError(
-            f"document {document.id!r} has {storage.tenant}={tenant!r}; the collection parts its "
+            f"document {name!r} has {storage.tenant}={tenant!r}; the collection parts its "
             f"documents by {storage.tenant!r}, so every document needs it, as text"
         )
     return tenant if storage.shard_per_tenant else None

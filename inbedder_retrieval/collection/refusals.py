@@ -55,7 +55,7 @@ def translated(error: Exception, action: str, where: str) -> InbedderError:
     denied = "; set QDRANT_API_KEY to a key the server accepts"
     if isinstance(error, UnexpectedResponse):
         hint = denied if error.status_code in (401, 403) else ""
-        return EngineError(f"could not {action}; Qdrant says: {error}{hint}")
+        return EngineError(f"could not {action}; Qdrant says: {_words(error)}{hint}")
     if isinstance(error, grpc.RpcError):
         hint = denied if error.code() in DENIED_GRPC else ""
         if error.code() in BUSY_GRPC:
@@ -70,6 +70,17 @@ def translated(error: Exception, action: str, where: str) -> InbedderError:
         at = f" at {where}" if is_server(where) else ""
         return EngineError(f"could not {action}{at}; Qdrant says: {error}")
     raise error
+
+
+def _words(error: UnexpectedResponse) -> str:
+    """Return what the server says, without the frame it says it in."""
+    said = f"{error.status_code} {error.reason_phrase}"
+    try:
+        return f"{said}: {error.structured()['status']['error']}"
+    except (ValueError, KeyError, TypeError):
+        # A proxy answers as it likes, and Qdrant itself in plain text where a key is missing.
+        text = error.content.decode(errors="replace").strip()
+        return f"{said}: {text[:200]}" if text else said
 
 
 @contextmanager

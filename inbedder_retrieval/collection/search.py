@@ -212,7 +212,7 @@ def shard_of(registry: Registry, where: Where | None) -> str | None:
     if tenant is None or not registry.storage.shard_per_tenant or where is None:
         return None
     for part in where.parts if where.kind == "all" else (where,):
-        if part.kind == "equals" and part.field == tenant and isinstance(part.value, str):
+        if part.kind == "equals" and part.key == tenant and isinstance(part.value, str):
             return part.value
     return None
 

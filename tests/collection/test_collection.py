@@ -302,10 +302,13 @@ def test_info_describes_the_collection(
     assert {(r.model, r.fingerprint, r.dimension, r.state) for r in info.views} == {
         ("fake", "fake-0-32", 32, "ready")
     }
+    indexed = ["maker.name", "product"]
     if info.location == ":memory:":
         assert (info.engine.split()[0], info.indexed_fields) == ("local", [])
+    elif info.location.startswith("http"):
+        assert (info.engine.split()[0], info.indexed_fields) == ("server", indexed)
     else:
-        assert (info.engine.split()[0], info.indexed_fields) == ("edge", ["maker.name", "product"])
+        assert (info.engine.split()[0], info.indexed_fields) == ("edge", indexed)
         assert Path(info.location).is_dir()
 
 

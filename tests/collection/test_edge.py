@@ -177,7 +177,7 @@ def test_indexes_are_kept(tmp_path: Path) -> None:
     engine.index_fields({"metadata.a": "keyword", "metadata.b.c": "float"})
     engine.close()
     engine = open_engine(tmp_path / "c.inb")
-    assert engine.indexed_fields() == {"metadata.a", "metadata.b.c"}
+    assert engine.indexed_fields() == {"metadata.a": "keyword", "metadata.b.c": "float"}
     engine.close()
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from qdrant_client import QdrantClient
 
 from inbedder_retrieval import (
     CollectionExists,
@@ -24,6 +22,7 @@ from inbedder_retrieval import (
 )
 from inbedder_retrieval.collection.engine import FoundPoint, Point, VectorQuery
 from tests.collection.engines import RunEngine, create_engine, open_engine
+from tests.collection.locations import KINDS, a_location
 
 WIDTH = 16
 WIDTHS = {"answer-one": WIDTH, "answer-two": WIDTH, "answer-three": WIDTH}
@@ -32,30 +31,6 @@ REGISTRY = {
     "inbedder": {"format": 1, "größe": [1, None, 2.5]},
     "inbedder.view.a": {"question": "How?", "deep": {"er": {}}},
 }
-KINDS = ["folder", "memory", "server"]
-
-
-@contextmanager
-def a_location(kind: str, parent: Path) -> Iterator[str | Path]:
-    if kind == "folder":
-        yield parent / "c.inb"
-    elif kind == "memory":
-        yield ":memory:"
-    else:
-        url = os.environ.get("QDRANT_URL")
-        if not url:
-            pytest.skip("QDRANT_URL is not set, so there is no server to test on")
-        name = f"inbedder-test-{uuid.uuid4().hex}"
-        yield f"{url.rstrip('/')}/{name}"
-        client = QdrantClient(url=url, api_key=os.environ.get("QDRANT_API_KEY"))
-        client.delete_collection(name)
-        client.close()
-
-
-@pytest.fixture(params=KINDS)
-def location(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str | Path]:
-    with a_location(request.param, tmp_path) as found:
-        yield found
 
 
 @pytest.fixture
@@ -149,10 +124,10 @@ def test_a_weighted_search_gives_the_exact_weighted_sum(
 @pytest.mark.parametrize("names", [NAMES[:1], NAMES])
 def test_a_filter_comes_before_the_limit(full: RunEngine, names: list[str]) -> None:
     queries = [VectorQuery(name, QUERY[name]) for name in names]
-    found = full.search(queries, limit=20, where=Where.equals("third", 1))
+    found = full.search(queries, limit=20, where=Where.field("third") == 1)
     fitting = [point for point in POINTS if point.payload["n"] % 3 == 1]
     assert_best(found, exact_scores(fitting, dict.fromkeys(names, 1.0)), 20)
-    assert full.count(Where.equals("third", 1)) == len(fitting)
+    assert full.count(Where.field("third") == 1) == len(fitting)
     assert full.count() == len(POINTS)
 
 
@@ -294,10 +269,10 @@ def test_a_taken_location_is_not_created_again(location: str | Path) -> None:
 
 def test_an_indexed_field_is_listed_once_it_is_asked_for_twice(engine: RunEngine) -> None:
     engine.upsert(POINTS[:5])
+    listed = {"metadata.third": "float", "metadata.no.such": "keyword"}
     for _ in range(2):
-        engine.index_fields({"metadata.third": "float", "metadata.no.such": "keyword"})
-    listed = {"metadata.third", "metadata.no.such"}
-    assert engine.indexed_fields() == (set() if engine.kind().startswith("local") else listed)
+        engine.index_fields(listed)
+    assert engine.indexed_fields() == ({} if engine.kind().startswith("local") else listed)
 
 
 CALLS: list[Callable[[RunEngine], object]] = [

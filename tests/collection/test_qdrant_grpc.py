@@ -20,12 +20,6 @@ from tests.collection.qdrant_server import QdrantServer
 UNKNOWN = {"query_points_groups", "search_matrix_pairs"}
 
 
-@pytest.fixture
-def qdrant_grpc(qdrant_server: QdrantServer) -> Iterator[QdrantGrpc]:
-    with QdrantGrpc(qdrant_server) as server:
-        yield server
-
-
 def options(server: QdrantGrpc) -> dict[str, Any]:
     return {
         "url": server.owner.url,

@@ -21,6 +21,7 @@ from inbedder_retrieval import (
     Views,
 )
 from inbedder_retrieval.testing import FakeEmbedder
+from tests.collection.locations import KINDS, a_location
 
 VIEWS = Views.of(
     {
@@ -35,14 +36,15 @@ TEXTS = [" ".join(RANDOM.choice(WORDS, size=RANDOM.integers(1, 6))) for _ in ran
 DOCUMENTS = [Document(text, id=n, metadata={"n": n}) for n, text in enumerate(TEXTS)]
 
 
-@pytest.fixture(scope="module", params=["folder", "memory"])
+@pytest.fixture(scope="module", params=KINDS)
 def full(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[ViewCollection]:
     """`DOCUMENTS` in a collection, to be read only."""
-    folder = tmp_path_factory.mktemp("search") / "c.inb"
-    location = folder if request.param == "folder" else ":memory:"
-    with ViewCollection.create(location, VIEWS, FakeEmbedder()) as collection:
+    with (
+        a_location(request.param, tmp_path_factory.mktemp("search")) as location,
+        ViewCollection.create(location, VIEWS, FakeEmbedder()) as collection,
+    ):
         collection.add(DOCUMENTS)
         yield collection
 
