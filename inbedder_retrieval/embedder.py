@@ -10,6 +10,7 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -39,17 +40,17 @@ class Embedder:
 
     Args:
         model: a packaged model's name, a folder, or owner/name on the Hugging Face hub.
-        backend: `onnx` and `openvino` run `model.onnx` (int8); `torch` runs the weights. None takes
-            `onnx` on a CPU where there is such a file.
+        backend: `onnx` runs `model.onnx` (int8); `torch` runs the weights. None takes `onnx` on a
+            CPU where there is such a file.
         recipe: how to prompt and pool, instead of what the checkpoint brings.
         device: `cpu`, or what the backend calls an accelerator, such as `cuda`; several, as in
             `cuda:0,cuda:1`, get a process each (see `backends/processes.py`).
-        precision: what the layers run in: `int8` on onnx and openvino; `float32`, `float16` or `bfloat16` on
+        precision: what the layers run in: `int8` on onnx; `float32`, `float16` or `bfloat16` on
             torch. None takes float32 on a CPU; on an accelerator float16 for encoders and bfloat16
             for decoders.
         threads: CPU threads; None takes as many as this process may use.
-        compiled: on torch, fuse the layers' small steps with `torch.compile`: the first batches
-            take half a minute, the others less than before. For large jobs on a GPU.
+        compiled: on torch, use `torch.compile`: the first batches take half a minute, the others
+            less than before. For large jobs on a GPU.
 
     Raises:
         InputError: the backend has no such device or precision.
@@ -61,7 +62,7 @@ class Embedder:
         self,
         model: str | Path = DEFAULT_MODEL,
         *,
-        backend: Literal["onnx", "openvino", "torch"] | None = None,
+        backend: Literal["onnx", "torch"] | None = None,
         recipe: Recipe | None = None,
         device: str = "cpu",
         precision: Literal["int8", "float32", "float16", "bfloat16"] | None = None,
@@ -347,7 +348,13 @@ class Embedder:
                 f"(it begins {texts[cut[0]][:40]!r}); split it, or use on_long='cut'"
             )
         if self._re_encoder is None:
-            futures = [self._workers.submit(partial(self._fill, vectors, pack)) for pack in batches]
+            first = list(islice(batches, 2))
+            if len(first) == 1 and self.runtime.device == "cpu":
+                # A query does not queue behind the batches of a corpus.
+                self._fill(vectors, first[0])
+            else:
+                packs = chain(first, batches)
+                futures = [self._workers.submit(partial(self._fill, vectors, p)) for p in packs]
         truncated = [start + index for index in cut]
         empty = [start + index for index, text in enumerate(texts) if not text.strip()]
         return Run(start, stop, vectors, futures, truncated, empty)

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Literal, TypeAlias
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from inbedder_retrieval.collection.filters import Where, WhereLike, parse_where
 from inbedder_retrieval.collection.query import Query
@@ -33,6 +34,7 @@ class Search:
 
     query: str | None = None
     answer: str | Mapping[str, str] | None = None
+    vector: ArrayLike | Mapping[str, ArrayLike] | None = None
     like: Iterable[object] = ()
     unlike: Iterable[object] = ()
     view: str | None = None
@@ -80,7 +82,8 @@ class Search:
     @cached_property
     def wanted(self) -> Query:
         """What is looked for."""
-        return Query(self.query, self.answer, _ids("like", self.like), _ids("unlike", self.unlike))
+        like, unlike = _ids("like", self.like), _ids("unlike", self.unlike)
+        return Query(self.query, self.answer, self.vector, like, unlike)
 
     @cached_property
     def where(self) -> Where | None:

@@ -13,8 +13,18 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any, TypeVar
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
 from inbedder_retrieval.collection.asked import Fusion, Search
-from inbedder_retrieval.collection.contents import delete_documents, describe, get_documents
+from inbedder_retrieval.collection.contents import (
+    clear_documents,
+    delete_documents,
+    describe,
+    get_documents,
+    scroll_documents,
+    vectors_of,
+)
 from inbedder_retrieval.collection.filters import WhereLike, parse_where
 from inbedder_retrieval.collection.flow import run
 from inbedder_retrieval.collection.index import IndexReport, add_documents
@@ -97,6 +107,21 @@ class AwaitedCalls:
         where = None if filter is None else parse_where(filter)
         return await self._await(lambda store: delete_documents(store, ids, where))
 
+    async def ascroll(
+        self, *, filter: WhereLike | None = None, limit: int = 1_000, after: str | None = None
+    ) -> tuple[list[Document], str | None]:
+        """As `scroll`."""
+        where = None if filter is None else parse_where(filter)
+        return await self._await(lambda store: scroll_documents(store, where, limit, after))
+
+    async def avectors(self, ids: Iterable[object], view: str) -> dict[str, NDArray[np.float32]]:
+        """As `vectors`."""
+        return await self._await(lambda store: vectors_of(store, ids, view))
+
+    async def aclear(self) -> int:
+        """As `clear`."""
+        return await self._await(clear_documents)
+
     async def acount(self, filter: WhereLike | None = None) -> int:
         """As `count`."""
         where = None if filter is None else parse_where(filter)
@@ -107,6 +132,7 @@ class AwaitedCalls:
         query: str | None = None,
         *,
         answer: str | Mapping[str, str] | None = None,
+        vector: ArrayLike | Mapping[str, ArrayLike] | None = None,
         like: Iterable[object] = (),
         unlike: Iterable[object] = (),
         view: str | None = None,
@@ -128,6 +154,7 @@ class AwaitedCalls:
         asked = Search(
             query=query,
             answer=answer,
+            vector=vector,
             like=like,
             unlike=unlike,
             view=view,
@@ -150,6 +177,14 @@ class AwaitedCalls:
     async def aoptimize(self, *, progress: Callable[[float], None] | None = None) -> None:
         """As `optimize`."""
         await self._await(lambda store: store.engine.optimize(progress))
+
+    async def aalias(self, name: str) -> None:
+        """As `alias`."""
+        await self._await(lambda store: store.engine.set_alias(name))
+
+    async def asnapshot(self) -> str:
+        """As `snapshot`."""
+        return await self._await(lambda store: store.engine.snapshot())
 
     async def ainfo(self) -> CollectionInfo:
         """As `info`."""

@@ -7,8 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
 from inbedder_retrieval.collection.asked import Fusion, Search
-from inbedder_retrieval.collection.contents import delete_documents, describe, get_documents
+from inbedder_retrieval.collection.contents import (
+    clear_documents,
+    delete_documents,
+    describe,
+    get_documents,
+    scroll_documents,
+    vectors_of,
+)
 from inbedder_retrieval.collection.filters import WhereLike, parse_where
 from inbedder_retrieval.collection.flow import run
 from inbedder_retrieval.collection.index import IndexReport, add_documents
@@ -154,6 +164,36 @@ class BlockingCalls:
         where = None if filter is None else parse_where(filter)
         return run(delete_documents(self._store, ids, where))
 
+    def scroll(
+        self, *, filter: WhereLike | None = None, limit: int = 1_000, after: str | None = None
+    ) -> tuple[list[Document], str | None]:
+        """Return documents page by page, in the order of their points' ids.
+
+        Args:
+            filter: a condition on metadata.
+            limit: how many documents at most.
+            after: what the call before returned, to go on from there.
+
+        Returns:
+            The documents, and what to give as `after` next; None where there are no more.
+        """
+        where = None if filter is None else parse_where(filter)
+        return run(scroll_documents(self._store, where, limit, after))
+
+    def vectors(self, ids: Iterable[object], view: str) -> dict[str, NDArray[np.float32]]:
+        """Return the stored unit vectors (H,) of a view, by document id.
+
+        Ids that are not stored, or lack the view, are left out.
+
+        Raises:
+            UnknownView: there is none of this name.
+        """
+        return run(vectors_of(self._store, ids, view))
+
+    def clear(self) -> int:
+        """Delete every document and return how many there were; the views stay."""
+        return run(clear_documents(self._store))
+
     def count(self, filter: WhereLike | None = None) -> int:
         """Count the documents, all or those that fit a filter."""
         return run(self._store.engine.count(None if filter is None else parse_where(filter)))
@@ -163,6 +203,7 @@ class BlockingCalls:
         query: str | None = None,
         *,
         answer: str | Mapping[str, str] | None = None,
+        vector: ArrayLike | Mapping[str, ArrayLike] | None = None,
         like: Iterable[object] = (),
         unlike: Iterable[object] = (),
         view: str | None = None,
@@ -188,6 +229,7 @@ class BlockingCalls:
             query: a text like the documents'; it is asked the same questions.
             answer: the answer itself that the documents are to give, such as "a refund"; or an
                 answer for each view, such as {"need": "a refund", "feeling": "angry"}.
+            vector: a vector (H,) that was embedded elsewhere, or one for each view.
             like: ids of documents whose answers are wanted. With a query or an answer, or several
                 ids, their vectors' mean is looked for.
             unlike: ids of documents whose answers are not wanted.
@@ -221,6 +263,7 @@ class BlockingCalls:
         asked = Search(
             query=query,
             answer=answer,
+            vector=vector,
             like=like,
             unlike=unlike,
             view=view,
@@ -253,6 +296,28 @@ class BlockingCalls:
             EngineError: the engine refused.
         """
         run(self._store.engine.optimize(progress))
+
+    def alias(self, name: str) -> None:
+        """Let another name on the server stand for this collection, from one moment to the next.
+
+        A name that stood for another collection stands for this one from then on: so searches
+        that are made by an alias go over to a new collection without a pause.
+
+        Raises:
+            EngineError: this is no server, or it refused.
+        """
+        run(self._store.engine.set_alias(name))
+
+    def snapshot(self) -> str:
+        """Have the server write a snapshot of the collection, and return its name.
+
+        Snapshots are fetched from the server and restored there (Qdrant's documentation:
+        Snapshots). A folder is kept by `copy`.
+
+        Raises:
+            EngineError: this is no server, or it refused.
+        """
+        return run(self._store.engine.snapshot())
 
     def info(self) -> CollectionInfo:
         """Describe the collection."""

@@ -17,6 +17,7 @@ from typing import Any, cast
 
 from qdrant_client import AsyncQdrantClient, QdrantClient, models
 
+from inbedder_retrieval.collection.aliases import real_name, set_alias
 from inbedder_retrieval.collection.client_terms import (
     DIALECT,
     INDEX_KINDS,
@@ -139,8 +140,7 @@ class ClientEngine:
         if not self._server:
             return False
         # An alias stands for a collection in every other call.
-        aliases = (await self._line.ask(action, "get_aliases")).aliases
-        return any(alias.alias_name == self._collection for alias in aliases)
+        return await real_name(self._line, self._collection) != self._collection
 
     async def _check_version(self) -> None:
         """Learn what the server can do; raise EngineError where that is not enough."""
@@ -372,6 +372,21 @@ class ClientEngine:
             await self._line.sleep(POLL_SECONDS)
             if progress is not None:
                 progress(time.monotonic() - start)
+
+    async def set_alias(self, name: str) -> None:
+        """Let another name stand for the collection, from one moment to the next."""
+        self._need_server(f"give it the alias {name!r}")
+        await set_alias(self._line, self._collection, name)
+
+    async def snapshot(self) -> str:
+        """Write a snapshot and return its name."""
+        self._need_server("write a snapshot")
+        name = await real_name(self._line, self._collection)
+        return str((await self._line.ask("write a snapshot", "create_snapshot", name)).name)
+
+    def _need_server(self, action: str) -> None:
+        if not self._server:
+            raise EngineError(f"could not {action}: {self._where} is no Qdrant server")
 
     async def flush(self) -> None:
         """Do nothing: every write was waited for."""

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
+import numpy as np
+from numpy.typing import NDArray
+
 from inbedder_retrieval.collection.filters import Where
 from inbedder_retrieval.collection.registry import CollectionInfo
 from inbedder_retrieval.collection.schema import EXACT, ID, METADATA, TEXT, document_of, point_id
@@ -12,10 +15,19 @@ from inbedder_retrieval.collection.store import Store
 from inbedder_retrieval.documents import Document, check_id
 from inbedder_retrieval.errors import InputError
 
-__all__ = ["delete_documents", "describe", "get_documents", "several"]
+__all__ = [
+    "clear_documents",
+    "delete_documents",
+    "describe",
+    "get_documents",
+    "scroll_documents",
+    "several",
+    "vectors_of",
+]
 
 # How many points are read or deleted at a time.
 BATCH_POINTS = 1_000
+MAX_PAGE = 10_000
 
 
 async def get_documents(store: Store, ids: Iterable[object]) -> list[Document]:
@@ -43,28 +55,70 @@ async def delete_documents(store: Store, ids: Iterable[object] | None, where: Wh
             there = await store.engine.retrieve(batch, [ID])
             await store.engine.delete(list(there.values()))
             deleted += len(there)
-    else:
-        while True:
-            # What is found is gone when the next are asked for, so each page is the first.
-            found, _ = await store.engine.scroll([ID], limit=BATCH_POINTS, where=where)
-            if not found:
-                break
-            await store.engine.delete(found)
-            deleted += len(found)
+        await store.engine.flush()
+        return deleted
+    return await _delete_found(store, where)
+
+
+async def _delete_found(store: Store, where: Where | None) -> int:
+    deleted = 0
+    while True:
+        # What is found is gone when the next are asked for, so each page is the first.
+        found, _ = await store.engine.scroll([ID], limit=BATCH_POINTS, where=where)
+        if not found:
+            break
+        await store.engine.delete(found)
+        deleted += len(found)
     await store.engine.flush()
     return deleted
+
+
+async def clear_documents(store: Store) -> int:
+    """Delete every document and return how many there were."""
+    return await _delete_found(store, None)
+
+
+async def scroll_documents(
+    store: Store, where: Where | None, limit: int, after: str | None
+) -> tuple[list[Document], str | None]:
+    """Return documents in the order of their points' ids, and where to go on from."""
+    if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= MAX_PAGE:
+        raise InputError(f"the limit is {limit!r}; give a whole number from 1 to {MAX_PAGE}")
+    found, following = await store.engine.scroll(
+        [ID, TEXT, METADATA, EXACT], limit=limit, where=where, after=after
+    )
+    return [document_of(point.payload) for point in found], following
+
+
+async def vectors_of(
+    store: Store, ids: Iterable[object], view: str
+) -> dict[str, NDArray[np.float32]]:
+    """Return the stored unit vectors (H,) of a view, by document id."""
+    vector = store.registry.record(view).vector
+    points = [point_id(check_id(one)) for one in several(ids)]
+    vectors: dict[str, NDArray[np.float32]] = {}
+    for batch in _batches(points):
+        found = await store.engine.retrieve(batch, [ID], vectors=[vector])
+        vectors |= {
+            found[point].payload[ID]: found[point].vectors[vector]
+            for point in batch
+            if point in found and vector in found[point].vectors
+        }
+    return vectors
 
 
 async def describe(store: Store) -> CollectionInfo:
     """Describe the collection."""
     registry = await store.refresh()
     prefix = f"{METADATA}."
+    building = [one.vector for one in registry.written if one.state == "building"]
     return CollectionInfo(
         location=store.location,
         engine=await store.engine.kind(),
         documents=await store.engine.count(),
         views=list(registry.records.values()),
         rebuilding=list(registry.successors.values()),
+        lacking={name: await store.engine.count(lacking=[name]) for name in building},
         indexed_fields=sorted(
             path.removeprefix(prefix) for path in await store.engine.indexed_fields()
         ),

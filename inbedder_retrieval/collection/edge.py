@@ -6,6 +6,7 @@ Exceptions; they leave here as EngineError. What lies in the folder is known to 
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import threading
@@ -20,9 +21,11 @@ import qdrant_edge as edge
 
 from inbedder_retrieval.collection.edge_terms import (
     INDEX_KINDS,
+    buffers_of,
     config_of,
     filter_of,
     found_of,
+    nearest_queries,
     point_of,
     search_query,
 )
@@ -30,6 +33,7 @@ from inbedder_retrieval.collection.engine import FoundPoint, Point, SearchReques
 from inbedder_retrieval.collection.filters import FieldKind, Where
 from inbedder_retrieval.collection.folder import (
     SHARD,
+    check_room,
     make_folder,
     read_registry,
     read_vectors,
@@ -50,6 +54,10 @@ shard.optimize()
 shard.close()
 """
 PROGRESS_SECONDS = 0.5
+# What is written goes into the log, into a segment, and may be moved to another.
+WRITTEN_TIMES = 3
+# A deletion is a line in the log: there must be a way to make room.
+DELETE_BYTES = 1 << 20
 
 
 class EdgeEngine:
@@ -173,29 +181,29 @@ class EdgeEngine:
         """Write whole points; what was stored under their ids is replaced."""
         if not points:
             return
-        batch = [
-            # Edge copies float32 arrays as they are; its type hints only know lists.
-            edge.Point(point.id, cast("Any", point.vectors), point.payload)
-            for point in points
-        ]
+        check_room(self._folder, _written(points))
+        batch = [edge.Point(point.id, buffers_of(point), point.payload) for point in points]
         with self._writing, self._use(f"write {len(points)} points") as shard:
             shard.update(edge.UpdateOperation.upsert_points(batch))
 
     async def overwrite_payload(self, points: Sequence[Point]) -> None:
         """Replace the payload of stored points and leave their vectors."""
+        check_room(self._folder, _written(points))
         for point in points:
             with self._writing, self._use(f"write the payload of {point.id}") as shard:
                 shard.update(edge.UpdateOperation.overwrite_payload([point.id], point.payload))
 
     async def fill_vectors(self, points: Sequence[Point], names: Sequence[str]) -> None:
         """Write vectors to stored points that still lack any of `names`; leave all else."""
-        vectors = [edge.PointVectors(point.id, cast("Any", point.vectors)) for point in points]
+        check_room(self._folder, _written(points))
+        vectors = [edge.PointVectors(point.id, buffers_of(point)) for point in points]
         with self._writing, self._use(f"write vectors of {len(points)} points") as shard:
             shard.update(edge.UpdateOperation.update_vectors(vectors, filter_of(None, names)))
 
     async def clear_vectors(self, points: Sequence[Point], names: Sequence[str]) -> None:
         """Delete these vectors from these points."""
         ids = [point.id for point in points]
+        check_room(self._folder, 0, spare=DELETE_BYTES)
         with self._writing, self._use(f"delete vectors of {len(ids)} points") as shard:
             shard.update(edge.UpdateOperation.delete_vectors(cast("Any", ids), list(names)))
 
@@ -203,6 +211,7 @@ class EdgeEngine:
         """Delete points; those that are not stored are passed over."""
         if not points:
             return
+        check_room(self._folder, 0, spare=DELETE_BYTES)
         with self._writing, self._use(f"delete {len(points)} points") as shard:
             shard.update(edge.UpdateOperation.delete_points([point.id for point in points]))
 
@@ -210,7 +219,13 @@ class EdgeEngine:
         """Return the points that fit best, best first."""
         await make_way(self, request.where)
         with self._use("search") as shard:
-            found = shard.query(search_query(request))
+            candidates: set[str] = set()
+            if len(request.queries) > 1:
+                for nearest in shard.query_batch(nearest_queries(request)):
+                    candidates |= {str(point.id) for point in nearest}
+                if not candidates:
+                    return []
+            found = shard.query(search_query(request, sorted(candidates)))
         return [found_of(point) for point in found]
 
     async def indexed_fields(self) -> dict[str, str]:
@@ -244,6 +259,16 @@ class EdgeEngine:
             finally:
                 self._shard = _load(place)
 
+    async def set_alias(self, name: str) -> None:
+        """Raise EngineError: a folder has one name."""
+        raise EngineError(
+            f"{self._folder} can have no alias {name!r}: only a Qdrant server has any"
+        )
+
+    async def snapshot(self) -> str:
+        """Raise EngineError: a folder is kept by copying it."""
+        raise EngineError(f"{self._folder} is no server that writes snapshots; copy it instead")
+
     async def flush(self) -> None:
         """Return once everything written is on disk."""
         with self._use("flush") as shard:
@@ -275,11 +300,20 @@ class EdgeEngine:
                 yield
 
 
+def _written(points: Sequence[Point]) -> int:
+    """Return about how many bytes Edge writes for some points."""
+    vectors = sum(vector.nbytes for point in points for vector in point.vectors.values())
+    return WRITTEN_TIMES * (vectors + sum(len(json.dumps(point.payload)) for point in points))
+
+
 @contextmanager
 def _translated(action: str) -> Iterator[None]:
     try:
         yield
-    except Exception as error:
+    except BaseException as error:
+        # A panic of Rust's is no Exception.
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
         # Edge has no exception types of its own: the words are all there is.
         if "WAL" in str(error) and "WouldBlock" in str(error):
             raise CollectionLocked(
@@ -310,4 +344,6 @@ def _optimize(place: Path, progress: Callable[[float], None] | None) -> None:
             process.kill()
             raise
     if process.returncode:
-        raise EngineError(f"could not optimize {place.parent}; Qdrant Edge says: {said.strip()}")
+        # Of a traceback, its last line; where the system has ended the process, there is none.
+        lines = said.strip().splitlines() or [f"nothing (exit code {process.returncode})"]
+        raise EngineError(f"could not optimize {place.parent}; Qdrant Edge says: {lines[-1]}")

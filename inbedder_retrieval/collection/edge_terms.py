@@ -11,11 +11,20 @@ import qdrant_edge as edge
 from numpy.typing import NDArray
 
 from inbedder_retrieval.collection.conditions import Dialect, compile_where
-from inbedder_retrieval.collection.engine import FoundPoint, Point, SearchRequest
+from inbedder_retrieval.collection.engine import FoundPoint, Point, SearchRequest, VectorQuery
 from inbedder_retrieval.collection.filters import Where
 from inbedder_retrieval.collection.storage import OVERSAMPLING, Storage
 
-__all__ = ["INDEX_KINDS", "config_of", "filter_of", "found_of", "point_of", "search_query"]
+__all__ = [
+    "INDEX_KINDS",
+    "config_of",
+    "buffers_of",
+    "filter_of",
+    "found_of",
+    "nearest_queries",
+    "point_of",
+    "search_query",
+]
 
 # Edge takes a plain True for the integer 1; NumPy's it knows.
 DIALECT = Dialect(
@@ -87,36 +96,43 @@ def _arrays(vectors: Any) -> dict[str, NDArray[np.float32]]:
     return {name: np.asarray(vector, dtype=np.float32) for name, vector in found.items()}
 
 
-def search_query(request: SearchRequest) -> edge.QueryRequest:
-    """Return what the shard is asked.
-
-    A sum is a formula over one prefetch a view, whose inner prefetches hold the candidates of all
-    views: every candidate is scored exactly under every view.
-    """
-    nearest = [
-        edge.Query.Nearest(cast("Any", query.vector), using=query.vector_name)
-        for query in request.queries
-    ]
-    conditions = filter_of(request.where)
-    parameters = edge.SearchParams(
-        exact=request.exact,
-        # Compared with every point, but with its smaller copy, would not be exact.
-        quantization=edge.QuantizationSearchParams(
-            ignore=request.exact, rescore=True, oversampling=OVERSAMPLING
-        ),
+def nearest_queries(request: SearchRequest) -> edge.QueryBatchRequest:
+    """Return what finds the candidates of a sum: the nearest points of each query, ids alone."""
+    return edge.QueryBatchRequest(
+        [
+            edge.QueryRequest(
+                query=_nearest(query),
+                filter=filter_of(request.where),
+                limit=request.candidates,
+                params=_parameters(request),
+            )
+            for query in request.queries
+        ]
     )
+
+
+def search_query(request: SearchRequest, candidates: Sequence[str] = ()) -> edge.QueryRequest:
+    """Return what the shard is asked: the nearest of one query, or a sum over candidates.
+
+    The sum is a formula over one prefetch a view, each of which scores all candidates: so every
+    candidate is scored exactly under every view.
+    """
     prefetches: list[edge.Prefetch] = []
-    best: Any = nearest[0]
-    if len(nearest) > 1:
-        inner = [
-            edge.Prefetch(query=one, filter=conditions, limit=request.candidates, params=parameters)
-            for one in nearest
-        ]
+    best: Any = _nearest(request.queries[0])
+    conditions = filter_of(request.where)
+    if len(request.queries) > 1:
+        among = edge.Filter(must=[edge.HasIdCondition(set(candidates))])
+        conditions = None
         prefetches = [
-            edge.Prefetch(prefetches=inner, query=one, limit=request.candidates * len(nearest))
-            for one in nearest
+            edge.Prefetch(
+                query=_nearest(query),
+                filter=among,
+                limit=len(candidates),
+                params=_parameters(request),
+            )
+            for query in request.queries
         ]
-        variables = [f"$score[{number}]" for number in range(len(nearest))]
+        variables = [f"$score[{number}]" for number in range(len(request.queries))]
         terms = [
             edge.Expression.Mult(
                 [edge.Expression.Constant(query.weight), edge.Expression.Variable(variable)]
@@ -129,7 +145,29 @@ def search_query(request: SearchRequest) -> edge.QueryRequest:
         query=best,
         filter=conditions,
         limit=request.limit,
-        params=parameters,
+        params=_parameters(request),
         with_vector=list(request.vectors),
         with_payload=True,
     )
+
+
+def _nearest(query: VectorQuery) -> edge.Query:
+    return edge.Query.Nearest(cast("Any", query.vector), using=query.vector_name)
+
+
+def _parameters(request: SearchRequest) -> edge.SearchParams:
+    return edge.SearchParams(
+        exact=request.exact,
+        # Compared with every point, but with its smaller copy, would not be exact.
+        quantization=edge.QuantizationSearchParams(
+            ignore=request.exact, rescore=True, oversampling=OVERSAMPLING
+        ),
+    )
+
+
+def buffers_of(point: Point) -> Any:
+    """Return a point's vectors as Edge reads them fastest: as buffers of float32."""
+    # Given arrays, it asks NumPy for each number by itself.
+    return {
+        name: np.asarray(vector, dtype=np.float32).data for name, vector in point.vectors.items()
+    }

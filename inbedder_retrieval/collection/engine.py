@@ -186,6 +186,14 @@ class Engine(Protocol):
         """
         ...
 
+    async def set_alias(self, name: str) -> None:
+        """Let another name stand for the collection; only a server can."""
+        ...
+
+    async def snapshot(self) -> str:
+        """Write a snapshot and return its name; only a server can."""
+        ...
+
     async def flush(self) -> None:
         """Return once everything written is on disk."""
         ...

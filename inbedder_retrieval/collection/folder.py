@@ -7,6 +7,7 @@ support.inb/shard.before/    its copy, while its named vectors change
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -21,6 +22,7 @@ from inbedder_retrieval.errors import CollectionError, CollectionExists, EngineE
 
 __all__ = [
     "SHARD",
+    "check_room",
     "make_folder",
     "read_registry",
     "read_vectors",
@@ -30,6 +32,9 @@ __all__ = [
 ]
 
 SHARD, BEFORE = "shard", "shard.before"
+# What a disk must hold beyond what is written: Edge's own records of it.
+ROOM = 16 << 20
+PIECE = 1 << 20
 # Where Edge keeps what a shard is made of; its API does not tell.
 EDGE_CONFIG = "edge_config.json"
 
@@ -63,6 +68,22 @@ def make_folder(
     except BaseException:
         shutil.rmtree(scratch, ignore_errors=True)
         raise
+
+
+def check_room(folder: Path, size: int, *, spare: int = ROOM) -> None:
+    """Raise EngineError where the disk cannot take so many bytes, before anything is written.
+
+    Edge writes through memory maps of sparse files: on a full disk the system ends the process.
+    """
+    try:
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        raise EngineError(f"{folder} cannot be written: {error}") from error
+    if free < size + spare:
+        raise EngineError(
+            f"{folder} has no room: its disk has {free >> 20} MiB left, and "
+            f"{(size + spare >> 20) + 1} MiB are needed; make room and do the same again"
+        )
 
 
 def read_registry(folder: Path) -> dict[str, Any]:
@@ -110,13 +131,19 @@ def restorable(folder: Path) -> Iterator[None]:
     copy, before = folder / f"{BEFORE}.part", folder / BEFORE
     try:
         shutil.rmtree(copy, ignore_errors=True)
-        shutil.copytree(folder / SHARD, copy)
+        shutil.copytree(folder / SHARD, copy, copy_function=_copy)
+        check_room(folder, 0)
         copy.rename(before)
+    except EngineError:
+        shutil.rmtree(copy, ignore_errors=True)
+        raise
     except OSError as error:
         shutil.rmtree(copy, ignore_errors=True)
+        # Of a whole tree, what was said of its first file.
+        said = error.args[0][0][2] if isinstance(error, shutil.Error) else error
         raise EngineError(
             f"{folder} has no room for a copy of its shard, which is kept while its named vectors "
-            f"change: {error}"
+            f"change: {said}"
         ) from error
     try:
         yield
@@ -143,3 +170,26 @@ def restore(folder: Path, take_lock: Callable[[Path], None]) -> None:
         before.rename(folder / SHARD)
     except OSError as error:
         raise EngineError(f"{folder} cannot be put back as it was: {error}") from error
+
+
+def _copy(source: str, target: str) -> str:
+    """Copy a file and leave its holes: what Edge has reserved is far more than it has written."""
+    if not hasattr(os, "SEEK_DATA"):
+        return shutil.copyfile(source, target)
+    with open(source, "rb") as file, open(target, "wb") as copy:
+        size = os.fstat(file.fileno()).st_size
+        end = 0
+        while end < size:
+            try:
+                start = os.lseek(file.fileno(), end, os.SEEK_DATA)
+            except OSError as error:
+                if error.errno == errno.ENXIO:  # There is a hole up to the end.
+                    break
+                raise
+            end = os.lseek(file.fileno(), start, os.SEEK_HOLE)
+            file.seek(start)
+            copy.seek(start)
+            while start < end:
+                start += copy.write(file.read(min(end - start, PIECE)))
+        copy.truncate(size)
+    return target

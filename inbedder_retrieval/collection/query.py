@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from inbedder_retrieval.collection.registry import ViewRecord
 from inbedder_retrieval.collection.schema import ID, point_id
@@ -34,19 +34,22 @@ class Query:
     Attributes:
         text: a text like the documents'; it is asked the same questions.
         answer: the answer itself that the documents are to give; by view where they differ.
+        vector: a vector (H,) that was embedded elsewhere; by view where several are searched.
         like, unlike: ids of documents whose answers are, or are not, what is wanted.
     """
 
     text: str | None = None
     answer: str | Mapping[str, str] | None = None
+    vector: ArrayLike | Mapping[str, ArrayLike] | None = None
     like: tuple[str, ...] = ()
     unlike: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.text is None and self.answer is None and not self.like:
+        given = (self.text, self.answer, self.vector)
+        if all(one is None for one in given) and not self.like:
             raise InputError(
-                "there is nothing to look for; give a query text, an answer, or documents to be "
-                "like"
+                "there is nothing to look for; give a query text, an answer, a vector, or "
+                "documents to be like"
             )
 
     @property
@@ -63,12 +66,13 @@ async def query_vectors(store: Store, query: Query, records: Sequence[ViewRecord
         InputError: what is wanted and what is not cancel out.
         TextError: the text or the answer cannot be embedded.
     """
-    embedder = store.embedder()
     wanted: list[Vectors] = []
     if query.text is not None:
-        wanted.append(await _embedded(store, embedder.embed, query.text, records))
+        wanted.append(await _embedded(store, store.embedder().embed, query.text, records))
     if query.answer is not None:
         wanted.append(await _answered(store, query.answer, records))
+    if query.vector is not None:
+        wanted.append({one.vector: _given(query.vector, one) for one in records})
     stored = await _examples(store, query.examples, [record.vector for record in records])
     wanted += [stored[one] for one in query.like]
     unwanted = [stored[one] for one in query.unlike]
@@ -105,6 +109,27 @@ async def _answered(
     for record in records:
         vectors |= await _embedded(store, embed, answer[record.name], [record])
     return vectors
+
+
+def _given(vector: ArrayLike | Mapping[str, ArrayLike], record: ViewRecord) -> NDArray[np.float32]:
+    if isinstance(vector, Mapping):
+        if record.name not in vector:
+            raise InputError(
+                f"vectors are given for {', '.join(vector)}, and view {record.name!r} is searched; "
+                "give a vector for each view"
+            )
+        vector = vector[record.name]
+    try:
+        row = np.asarray(vector, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"the vector to look for is no array of numbers: {error}") from error
+    if row.shape != (record.dimension,) or not np.isfinite(row).all() or not row.any():
+        raise InputError(
+            f"the vector to look for has the shape {row.shape}; view {record.name!r} takes "
+            f"({record.dimension},), finite numbers that are not all zero"
+        )
+    unit: NDArray[np.float32] = row / np.linalg.norm(row)
+    return unit
 
 
 async def _examples(store: Store, ids: Sequence[str], names: Sequence[str]) -> dict[str, Vectors]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from inbedder_retrieval.collection.engine import Point
 
-__all__ = ["requests_of"]
+__all__ = ["requests_of", "size_of"]
 
 # A server takes 32 MiB in one request unless it is told otherwise; a number is about so long.
 REQUEST_BYTES, NUMBER_BYTES = 16 << 20, 22
@@ -18,8 +18,7 @@ def requests_of(points: Sequence[Point]) -> Iterator[list[Point]]:
     batch: list[Point] = []
     size = 0
     for point in points:
-        numbers = sum(len(vector) for vector in point.vectors.values())
-        own = numbers * NUMBER_BYTES + len(json.dumps(point.payload))
+        own = size_of(point)
         if batch and size + own > REQUEST_BYTES:
             yield batch
             batch, size = [], 0
@@ -27,3 +26,9 @@ def requests_of(points: Sequence[Point]) -> Iterator[list[Point]]:
         size += own
     if batch:
         yield batch
+
+
+def size_of(point: Point) -> int:
+    """Return about how many bytes a point takes as JSON."""
+    numbers = sum(len(vector) for vector in point.vectors.values())
+    return numbers * NUMBER_BYTES + len(json.dumps(point.payload))

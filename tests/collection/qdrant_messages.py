@@ -15,7 +15,6 @@ from qdrant_client.conversions.conversion import GrpcToRest, RestToGrpc
 from qdrant_client.http import models
 
 from tests.collection import qdrant_reads as reads
-from tests.collection.qdrant_routes import VERSION
 from tests.collection.qdrant_shards import Refused, wrapped
 from tests.collection.qdrant_store import Store
 
@@ -317,7 +316,7 @@ def _shard_keys(store: Store, message: Any) -> Any:
 
 
 def _health(store: Store, message: Any) -> Any:
-    return messages.HealthCheckReply(title="qdrant - vector search engine", version=VERSION)
+    return messages.HealthCheckReply(title="qdrant - vector search engine", version=store.version)
 
 
 # By service: the generated class, what registers one, and its calls.

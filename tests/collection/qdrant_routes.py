@@ -19,9 +19,6 @@ from tests.collection import qdrant_reads as reads
 from tests.collection.qdrant_shards import PEER, Refused
 from tests.collection.qdrant_store import Store
 
-# The client warns where its minor version is more than one away.
-VERSION = "1.20.0"
-
 
 @dataclass(frozen=True)
 class Call:
@@ -92,7 +89,7 @@ def _update(method: str, path: str, body: Any, operation: Callable[..., Any], ke
 
 
 def _root(call: Call) -> models.VersionInfo:
-    return models.VersionInfo(title="qdrant - vector search engine", version=VERSION)
+    return models.VersionInfo(title="qdrant - vector search engine", version=call.store.version)
 
 
 def _exists(call: Call) -> models.CollectionExistence:

@@ -61,6 +61,8 @@ class Store:
     def __init__(self) -> None:
         self.lock = threading.RLock()
         self.local = QdrantLocal(":memory:")
+        # What it says it is; the client warns where its minor version is more than one away.
+        self.version = "1.20.0"
         self._records: dict[str, Record] = {}
         # By collection; None holds those of the whole storage.
         self._snapshots: dict[str | None, dict[str, bytes]] = {None: {}}

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -24,6 +25,7 @@ from inbedder_retrieval import (
     EngineError,
     InputError,
     ModelMismatch,
+    UnknownView,
     ViewCollection,
     ViewError,
     Views,
@@ -211,6 +213,53 @@ def test_nothing_is_deleted_where_nothing_or_too_much_is_named(
     with pytest.raises(DocumentError, match=r"the filter is \{\}"):
         collection.delete(filter={})
     assert collection.count() == len(documents)
+
+
+def test_documents_are_deleted_by_a_filter(
+    collection: ViewCollection, documents: list[Document]
+) -> None:
+    collection.add(documents)
+    assert collection.delete(filter={"product": "lamp"}) == 2
+    left = [d.id for d in documents if d.metadata.get("product") != "lamp"]
+    assert sorted(hit.id for hit in collection.search("the lamp", view="need")) == left
+    assert collection.delete(filter={"product": "lamp"}) == 0
+
+
+def test_every_document_is_read_page_by_page(
+    collection: ViewCollection, documents: list[Document]
+) -> None:
+    collection.add(documents)
+    read: list[Document] = []
+    after: str | None = None
+    for _ in range(3):
+        page, after = collection.scroll(limit=3, after=after)
+        read += page
+    assert after is None
+    assert sorted(read, key=lambda document: document.id) == documents
+    lamps, _ = collection.scroll(filter={"product": "lamp"})
+    assert sorted(document.id for document in lamps) == ["d2", "d3"]
+    with pytest.raises(InputError, match="the limit is 0"):
+        collection.scroll(limit=0)
+
+
+def test_stored_vectors_are_those_that_were_embedded(
+    collection: ViewCollection, documents: list[Document], fake: FakeEmbedder
+) -> None:
+    collection.add(documents)
+    found = collection.vectors(["d3", "nobody", "d1"], "need")
+    assert list(found) == ["d3", "d1"]
+    texts = [documents[3].text, documents[1].text]
+    expected = fake.embed(texts, collection.views["need"])["need"]
+    np.testing.assert_allclose(np.stack(list(found.values())), expected, atol=1e-6)
+    with pytest.raises(UnknownView):
+        collection.vectors(["d1"], "mood")
+
+
+def test_all_is_deleted_only_by_name(collection: ViewCollection, documents: list[Document]) -> None:
+    collection.add(documents)
+    assert collection.clear() == len(documents)
+    assert collection.count() == 0
+    assert collection.add(documents).added == len(documents)
 
 
 @pytest.mark.parametrize("ids", ["d1", b"d1"])

@@ -144,6 +144,39 @@ def test_an_answer_is_embedded_as_an_answer(packaged: Embedder) -> None:
             collection.search(answer={"need": "a refund"}, views={"need": 1, "feeling": 1})
 
 
+def test_a_vector_finds_what_its_text_finds(full: ViewCollection) -> None:
+    asked = FAKE.embed(["red chair"], VIEWS)
+    by_text = full.search("red chair", view="need", limit=150)
+    by_vector = full.search(vector=7 * asked["need"][0], view="need", limit=150)
+    assert {h.id: h.score for h in by_vector} == pytest.approx(
+        {hit.id: hit.score for hit in by_text}, abs=1e-6
+    )
+    weights = {"feeling": 1.0, "need": 2.0}
+    vectors = {name: asked[name][0].tolist() for name in weights}
+    by_text = full.search("red chair", views=weights, limit=150)
+    by_vector = full.search(vector=vectors, views=weights, limit=150)
+    assert {h.id: h.score for h in by_vector} == pytest.approx(
+        {hit.id: hit.score for hit in by_text}, abs=1e-5
+    )
+
+
+@pytest.mark.parametrize(
+    ("vector", "message"),
+    [
+        (np.zeros(32), "not all zero"),
+        (np.ones(31), r"has the shape \(31,\); view 'need' takes \(32,\)"),
+        (np.full(32, np.nan), "finite"),
+        ("text", "no array of numbers"),
+        ({"feeling": np.ones(32)}, "vectors are given for feeling, and view 'need' is searched"),
+    ],
+)
+def test_a_vector_of_another_kind_is_refused(
+    full: ViewCollection, vector: Any, message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        full.search(vector=vector, view="need")
+
+
 def test_ranks_are_fused_over_the_views(full: ViewCollection) -> None:
     weights = {"feeling": 1.0, "need": 3.0}
     hits = full.search("the lamp", views=weights, fusion="ranks", limit=150)

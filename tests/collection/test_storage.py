@@ -10,7 +10,16 @@ import pytest
 from pydantic import ValidationError
 from qdrant_client import QdrantClient
 
-from inbedder_retrieval import Document, DocumentError, InputError, Storage, ViewCollection, Views
+from inbedder_retrieval import (
+    Document,
+    DocumentError,
+    EngineError,
+    InputError,
+    Storage,
+    ViewCollection,
+    Views,
+    Where,
+)
 from inbedder_retrieval.collection.flow import run
 from inbedder_retrieval.testing import FakeEmbedder
 from tests.collection.qdrant_server import QdrantServer
@@ -159,3 +168,55 @@ def test_an_optimized_folder_finds_what_comparing_with_all_finds(tmp_path: Path,
             recalled.append(len(found & near) / len(near))
     # A bit for a number loses some of the nearest; the others hardly any.
     assert np.mean(recalled) >= (0.6 if kind == "binary" else 0.9)
+
+
+def test_an_alias_goes_over_from_one_collection_to_another(
+    qdrant_server: QdrantServer, fake: FakeEmbedder
+) -> None:
+    with (
+        ViewCollection.create(f"{qdrant_server.url}/old", VIEW, fake) as old,
+        ViewCollection.create(f"{qdrant_server.url}/new", VIEW, fake) as new,
+    ):
+        old.add([Document("a", id=1)])
+        new.add([Document("b", id=2), Document("c", id=3)])
+        old.alias("live")
+        with ViewCollection.open(f"{qdrant_server.url}/live", fake) as live:
+            assert live.count() == 1
+            new.alias("live")
+            assert sorted(hit.id for hit in live.search("b")) == ["2", "3"]
+            live.add_view({"tone": "Is it polite?"})
+            live.alias("also")
+        assert new.info().views[-1].name == "tone"
+        with ViewCollection.open(f"{qdrant_server.url}/also", fake) as also:
+            assert also.snapshot().startswith("new-")
+
+
+def test_only_a_server_has_aliases_and_snapshots(tmp_path: Path, fake: FakeEmbedder) -> None:
+    for place in (tmp_path / "c.inb", ":memory:"):
+        with ViewCollection.create(place, VIEW, fake) as collection:
+            with pytest.raises(EngineError, match="server"):
+                collection.alias("live")
+            with pytest.raises(EngineError, match="server"):
+                collection.snapshot()
+
+
+def test_a_server_that_is_too_old_is_said_to_be(
+    qdrant_server: QdrantServer, fake: FakeEmbedder
+) -> None:
+    ViewCollection.create(f"{qdrant_server.url}/c", VIEW, fake).close()
+    qdrant_server.store.version = "1.17.3"
+    with pytest.raises(EngineError, match=r"is Qdrant 1\.17\.3; .*version 1\.18 or newer"):
+        ViewCollection.open(f"{qdrant_server.url}/c", fake)
+
+
+@pytest.mark.parametrize(("version", "match"), [("1.18.2", "text"), ("1.20.0", "substring")])
+def test_a_text_match_is_asked_as_the_server_knows_it(
+    qdrant_server: QdrantServer, fake: FakeEmbedder, version: str, match: str
+) -> None:
+    """A match of text is one of substrings up to 1.19.0, where there is no text index."""
+    qdrant_server.store.version = version
+    with ViewCollection.create(f"{qdrant_server.url}/c", VIEW, fake) as collection:
+        qdrant_server.requests.clear()
+        collection.count(Where.field("city").matches("eed"))
+        [body] = [request.body for request in qdrant_server.requests]
+    assert f"'match': {{'{match}': 'eed'}}" in str(body)
