@@ -5,18 +5,21 @@ from __future__ import annotations
 import math
 import operator
 import re
+from functools import reduce
 from pathlib import Path
 
 from inbedder_retrieval.collection.filters import Field, Where
 from inbedder_retrieval.collection.moments import read_date
 from inbedder_retrieval.documents import MAX_INTEGER
-from inbedder_retrieval.errors import InputError, ViewError
+from inbedder_retrieval.errors import InputError, UnknownView, ViewError
 from inbedder_retrieval.views import View, Views
 
 __all__ = [
     "check_file",
     "check_text",
+    "parse_answers",
     "parse_condition",
+    "parse_conditions",
     "parse_span",
     "parse_views",
     "parse_weights",
@@ -60,6 +63,41 @@ def parse_weights(given: list[str] | None) -> dict[str, float] | None:
     return weights
 
 
+def parse_answers(given: list[str] | None, views: Views) -> str | dict[str, str] | None:
+    """Read `--answer text`, or `--answer name=text` options, an answer for each view.
+
+    Raises:
+        InputError: an answer is empty, or one of several does not say which view it is for.
+        UnknownView: it says so, and there is no such view.
+    """
+    if not given:
+        return None
+    answers: dict[str, str] = {}
+    for text in given:
+        check_text(text, "--answer")
+        name, equals, answer = text.partition("=")
+        name = name.strip()
+        # A sentence may hold the sign, so what stands before it must be a name, or look like one.
+        for_view = equals and (name in views.names or re.fullmatch(r"[\w.-]+", name))
+        if len(given) == 1 and not for_view:
+            return text
+        if not equals:
+            raise InputError(
+                f"--answer is {text!r}; where there are several, write name=answer with a view's "
+                f"name ({', '.join(views.names)})"
+            )
+        if name not in views.names:
+            raise UnknownView(
+                f"--answer is {text!r}, and there is no view {name!r} here; the collection has "
+                f"{', '.join(views.names)}"
+            )
+        if name in answers:
+            raise InputError(f"--answer is given twice for view {name!r}; give it once")
+        check_text(answer, f"the answer for view {name!r}")
+        answers[name] = answer.strip()
+    return answers
+
+
 def parse_condition(text: str) -> Where:
     """Read `field=value` (also != < <= > >=), `field~text` or `field?` as a filter.
 
@@ -89,6 +127,11 @@ def parse_condition(text: str) -> Where:
     else:
         return _compare(field, sign, value, text)
     return ~found if sign.startswith("!") else found
+
+
+def parse_conditions(given: list[str] | None) -> Where | None:
+    """Read `--where` options, all of which must hold; None where there are none."""
+    return reduce(operator.and_, map(parse_condition, given)) if given else None
 
 
 def _meanings(value: str) -> list[object]:

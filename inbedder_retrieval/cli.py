@@ -1,4 +1,7 @@
-"""The command line. Each command is one library call; only this module prints.
+"""The command line. Each command is one library call, and only commands print.
+
+Here are those that make something of texts; search, views, and what is done with a collection as a
+whole are in `cli_search.py`, `cli_views.py` and `cli_collection.py`.
 
 Results go to standard output, progress and remarks to standard error. Exit codes: 0 done, 1 a
 fault of the machine or the engine, 2 bad input with one line that says what to do, 130 Ctrl-C.
@@ -26,28 +29,25 @@ from inbedder_retrieval import options
 from inbedder_retrieval.arguments import (
     check_file,
     check_text,
-    parse_condition,
     parse_views,
-    parse_weights,
     require_views,
 )
 from inbedder_retrieval.bench.command import bench
-from inbedder_retrieval.bench.machine import this_machine
+from inbedder_retrieval.cli_collection import delete, info, optimize
+from inbedder_retrieval.cli_copy import copy
+from inbedder_retrieval.cli_search import search
 from inbedder_retrieval.cli_views import show_help, views_app
-from inbedder_retrieval.collection import IndexReport, ViewCollection, Where
+from inbedder_retrieval.collection import IndexReport, Storage, ViewCollection, Where
+from inbedder_retrieval.collection.storage import Quantization
 from inbedder_retrieval.console import (
     complain,
     counted,
     print_answers,
     print_demo,
-    print_hit,
-    print_info,
     print_json,
-    print_machine,
     print_remarks,
     print_report,
     progress_bar,
-    remark,
     say,
 )
 from inbedder_retrieval.demo import DEMO_QUERY, DEMO_VIEWS, demo_documents, run_demo
@@ -66,6 +66,9 @@ from inbedder_retrieval.views import Views
 __all__ = ["app", "main"]
 
 INTERRUPTED = 130
+# What goes on where it was interrupted.
+RESUMED = (["index"], ["copy"], ["views", "add"], ["views", "rebuild"])
+QUANTIZATIONS: dict[str, Quantization] = {"scalar": "scalar", "binary": "binary", "turbo": "turbo"}
 
 app = typer.Typer(
     name="inbedder",
@@ -75,8 +78,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.add_typer(views_app, name="views")
-app.command()(bench)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -100,8 +101,8 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     except (KeyboardInterrupt, typer.Abort):
         stays = "; what was stored stays, and the same command goes on from there"
-        writes = arguments[:1] == ["index"] or arguments[:2] == ["views", "add"]
-        complain("interrupted" + (stays if writes else ""))
+        goes_on = any(arguments[: len(command)] == command for command in RESUMED)
+        complain("interrupted" + (stays if goes_on else ""))
         return INTERRUPTED
     except Exception as error:
         # A usage error, of typer itself or of the click below an older one: no common base.
@@ -121,7 +122,6 @@ def start(context: typer.Context, show_version: options.Version = False) -> None
     show_help(context)
 
 
-@app.command()
 def demo(
     to: options.Keep = None, query: options.DemoQuery = DEMO_QUERY, as_json: options.Json = False
 ) -> None:
@@ -139,7 +139,6 @@ def demo(
         print_demo(report)
 
 
-@app.command()
 def index(
     source: options.Source,
     to: options.To,
@@ -150,6 +149,8 @@ def index(
     skip_bad: options.SkipBad = False,
     on_long: options.OnLong = "cut",
     model: options.Model = None,
+    quantization: options.Quantization = None,
+    tenant: options.Tenant = None,
     as_json: options.Json = False,
 ) -> None:
     """Store texts under the questions you name."""
@@ -157,12 +158,12 @@ def index(
         raise InputError(f"--on-long is {on_long!r}; choose cut or error")
     if to == ":memory:":
         raise InputError("a collection in :memory: is gone when the command ends; give a folder")
-    asked = parse_views(view, views)
+    asked, storage = parse_views(view, views), _storage(quantization, tenant)
     rows = open_source(source, text_field=text_field, id_field=id_field)
     scan = _scan(rows, skip_bad)
     start = time.perf_counter()
     with (
-        _collection(to, asked, model) as collection,
+        _collection(to, asked, model, storage) as collection,
         progress_bar("indexing", scan.total, quiet=as_json) as progress,
     ):
         report = collection.add(
@@ -186,33 +187,6 @@ def index(
         say(f"Search it: {command}")
 
 
-@app.command()
-def search(
-    location: options.Location,
-    query: options.Query,
-    view: options.SearchView = None,
-    top: options.TopHits = 10,
-    where: options.Where = None,
-    words: options.Words = 3,
-    as_json: options.Json = False,
-) -> None:
-    """Find the texts with the nearest answers."""
-    check_text(query, "the query")
-    weights = parse_weights(view)
-    conditions = [parse_condition(text) for text in where or []]
-    combined = Where("all", parts=tuple(conditions)) if conditions else None
-    with ViewCollection.open(location) as collection:
-        hits = collection.search(query, views=weights, limit=top, filter=combined, explain=words)
-    if as_json:
-        print_json([hit.model_dump() for hit in hits])
-        return
-    for hit in hits:
-        print_hit(hit)
-    if not hits:
-        remark("nothing found" + (" that fits --where" if where else ""))
-
-
-@app.command()
 def embed(
     source: options.Source,
     out_file: options.Out,
@@ -269,7 +243,6 @@ def embed(
     )
 
 
-@app.command()
 def explain(
     text: options.Text,
     view: options.View = None,
@@ -292,32 +265,6 @@ def explain(
         print_answers(asked, answers)
 
 
-@app.command()
-def info(
-    location: options.MaybeLocation = None,
-    model: options.Model = None,
-    as_json: options.Json = False,
-) -> None:
-    """Describe a collection, or what runs here."""
-    if location is None:
-        embedder = Embedder(model) if model else Embedder()
-        machine = this_machine(embedder.runtime.device)
-        if as_json:
-            print_json(machine.model_dump() | {"model": embedder.name} | asdict(embedder.runtime))
-        else:
-            print_machine(machine, embedder.name, str(embedder.runtime))
-        return
-    if model is not None:
-        raise InputError("--model is for 'inbedder info' alone; a collection knows its model")
-    with ViewCollection.open(location) as collection:
-        found = collection.info()
-    if as_json:
-        print_json(found.model_dump(mode="json"))
-    else:
-        print_info(found)
-
-
-@app.command()
 def export(folder: options.Checkpoint, as_json: options.Json = False) -> None:
     """Make model.onnx (int8) from a checkpoint."""
     from inbedder_retrieval.export import MAX_DIFFERENCE, MIN_MEAN_COSINE, export_onnx
@@ -347,17 +294,49 @@ def _scan(rows: Source, skip_bad: bool) -> Scan:
     return scan
 
 
-def _collection(to: str, asked: Views | None, model: str | None) -> ViewCollection:
+def _storage(quantization: str | None, tenant: str | None) -> Storage:
+    if quantization is not None and quantization not in QUANTIZATIONS:
+        raise InputError(f"--quantization is {quantization!r}; choose scalar, binary or turbo")
+    if tenant is not None:
+        check_text(tenant, "--tenant")
+        _ = Where.field(tenant)  # Refuses what is no field, before anything is created.
+    given = {"quantization": quantization, "tenant": tenant}
+    return Storage.model_validate({name: one for name, one in given.items() if one is not None})
+
+
+def _collection(
+    to: str, asked: Views | None, model: str | None, storage: Storage
+) -> ViewCollection:
     embedder = Embedder(model) if model else None
-    if asked is not None:
-        return ViewCollection.open_or_create(to, asked, embedder)
     try:
-        return ViewCollection.open(to, embedder)
+        collection = ViewCollection.open_or_create(to, asked, embedder, storage=storage)
     except CollectionNotFound:
+        if asked is not None:
+            raise
         raise CollectionNotFound(
             f"there is no collection at {to}; to create it, name its views, such as "
             '--view feeling="How does the customer feel?"'
         ) from None
+    try:
+        _check_storage(collection, storage, to)
+    except BaseException:
+        collection.close()
+        raise
+    return collection
+
+
+def _check_storage(collection: ViewCollection, asked: Storage, to: str) -> None:
+    """Refuse options that differ from the storage of a collection that was there already."""
+    if not asked.model_fields_set:
+        return
+    kept = collection.info().storage
+    for name in sorted(asked.model_fields_set):
+        wanted, found = getattr(asked, name), getattr(kept, name)
+        if wanted != found:
+            raise InputError(
+                f"{to} was created with {'no ' + name if found is None else f'{name} {found}'}, "
+                f"which cannot be changed; leave --{name} {wanted} out, or index into a new place"
+            )
 
 
 def _write_arrays(file: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -366,3 +345,8 @@ def _write_arrays(file: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
         for name, array in arrays.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, array)
+
+
+for command in (demo, index, search, delete, copy, optimize, info, embed, explain, export, bench):
+    app.command()(command)
+app.add_typer(views_app, name="views")

@@ -12,7 +12,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
@@ -37,12 +37,14 @@ from inbedder_retrieval.sources import Scan
 from inbedder_retrieval.views import Views
 
 __all__ = [
+    "ask",
     "complain",
     "counted",
     "out",
     "print_answers",
     "print_demo",
     "print_hit",
+    "print_hits",
     "print_info",
     "print_json",
     "print_machine",
@@ -69,14 +71,18 @@ class Rate(ProgressColumn):
     """Texts a second since the start."""
 
     def render(self, task: Task) -> Text:
-        elapsed = task.elapsed or 0.0
-        return Text(f"{task.completed / elapsed:,.0f}/s" if elapsed > 0.1 else "")
+        elapsed = max(task.elapsed or 0.0, 0.1)
+        return Text(f"{task.completed / elapsed:,.0f}/s" if task.completed else "")
+
+
+class Move(Protocol):
+    """What moves a bar: to how many are done, and of how many where that has changed."""
+
+    def __call__(self, done: int, total: int | None = None) -> None: ...
 
 
 @contextmanager
-def progress_bar(
-    action: str, total: int, *, quiet: bool = False
-) -> Iterator[Callable[[int], None]]:
+def progress_bar(action: str, total: int, *, quiet: bool = False) -> Iterator[Move]:
     """Show a bar with rate and time left where somebody looks on; yield what moves it."""
     columns = (
         SpinnerColumn(),
@@ -92,8 +98,8 @@ def progress_bar(
     with Progress(*columns, console=err, transient=True, disable=unseen) as progress:
         task = progress.add_task(action, total=total)
 
-        def move(done: int) -> None:
-            progress.update(task, completed=done)
+        def move(done: int, total: int | None = None) -> None:
+            progress.update(task, completed=done, total=total)
 
         yield move
 
@@ -121,6 +127,12 @@ def remark(*parts: str | tuple[str, str]) -> None:
 def complain(message: str) -> None:
     """Say on one line of standard error what went wrong."""
     remark(("error:", "bold red"), " ", " ".join(message.split()))
+
+
+def ask(question: str) -> bool:
+    """Ask on standard error, and return whether the answer is yes; it is no unless told."""
+    err.print(_line([question, " [y/N] "]), end="")
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 def counted(count: int, noun: str) -> str:
@@ -172,13 +184,25 @@ def print_remarks(report: IndexReport, scan: Scan) -> None:
         remark(f"{counted(len(scan.bad), 'row')} could not be read")
 
 
-def print_hit(hit: Hit, labels: tuple[str, ...] | None = None) -> None:
+def print_hits(hits: Sequence[Hit], digits: int = 3) -> None:
+    """Show hits, those of a group under its value."""
+    above: object = None
+    for hit in hits:
+        # 1 and True are different values.
+        group = None if hit.group is None else (type(hit.group), hit.group)
+        if group is not None and group != above:
+            say((_value(hit.group), "bold cyan"))
+        above = group
+        print_hit(hit, digits=digits)
+
+
+def print_hit(hit: Hit, labels: tuple[str, ...] | None = None, digits: int = 3) -> None:
     """Show a hit: score and text, then answer words, and its labels or all its metadata.
 
     With several views each has a line of its own, with its cosine.
     """
     room = max(40, min(out.width, 120) - len(INDENT))
-    say((f"{hit.score:6.3f}", "bold"), "  ", _clipped(hit.text, room))
+    say((f"{hit.score:6.{digits}f}", "bold"), "  ", _clipped(hit.text, room))
     words = {view: _words(found) for view, found in hit.answers.items() if found}
     if len(hit.scores) > 1:
         answers = [
@@ -231,11 +255,15 @@ def print_demo(report: DemoReport) -> None:
 def print_info(info: CollectionInfo) -> None:
     """Describe a collection."""
     models = sorted({f"{r.model} ({r.fingerprint}, {r.dimension} wide)" for r in info.views})
+    views = [f"{record.name}{_state(record, info)}" for record in info.views]
+    chosen = info.storage.model_dump(exclude_defaults=True)
+    storage = [name if value is True else f"{name} {value}" for name, value in chosen.items()]
     say(f"location   {info.location}")
     say(f"engine     {info.engine}")
     say(f"documents  {info.documents}")
-    say(f"views      {', '.join(record.name for record in info.views)}")
+    say(f"views      {', '.join(views)}")
     say(f"model      {', '.join(models)}")
+    say(f"storage    {', '.join(storage) or 'as Qdrant has it by default'}")
     say(f"indexes    {', '.join(info.indexed_fields) or 'none yet'}")
 
 
@@ -248,12 +276,27 @@ def print_machine(machine: Machine, model: str, runtime: str) -> None:
     say(f"runs on    {runtime}")
 
 
-def print_records(records: Sequence[ViewRecord]) -> None:
+def print_records(info: CollectionInfo) -> None:
     """List views and what they ask."""
-    width = max(len(record.name) for record in records)
-    for record in records:
-        state = "" if record.state == "ready" else f"  [{record.state}]"
-        say(f"{record.name:<{width}}  {_question(record.instruction)}{state}")
+    width = max(len(record.name) for record in info.views)
+    for record in info.views:
+        say(f"{record.name:<{width}}  {_question(record.instruction)}{_state(record, info)}")
+
+
+def _state(record: ViewRecord, info: CollectionInfo) -> str:
+    """Say what a view lacks still, and what takes its place."""
+    if record.state == "building":
+        return f" [being built: {_lack(info.lacking[record.vector])} it]"
+    for successor in info.rebuilding:
+        if successor.replaces == record.vector:
+            other = successor.instruction != record.instruction
+            asks = f' as "{successor.instruction}"' if other else ""
+            return f" [being rebuilt{asks}: {_lack(info.lacking[successor.vector])} the new vector]"
+    return ""
+
+
+def _lack(count: int) -> str:
+    return f"{count} document{' lacks' if count == 1 else 's lack'}"
 
 
 def _heading(name: str, question: str | None) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated, TypeAlias
 import typer
 
 __all__ = [
+    "Answer",
     "Backend",
     "BenchFile",
     "BenchTexts",
@@ -15,37 +16,58 @@ __all__ = [
     "BenchWords",
     "Checkpoint",
     "Compiled",
+    "CopySource",
+    "CopyTarget",
     "CurveFile",
     "DemoQuery",
     "Device",
+    "Diversity",
+    "Documents",
+    "Everything",
+    "Exact",
+    "Fusion",
+    "GroupBy",
+    "GroupSize",
     "IdField",
+    "Ids",
     "Json",
     "JsonFile",
     "Keep",
+    "Like",
     "Location",
     "MaybeLocation",
+    "MaybeQuery",
+    "MinScore",
     "Model",
+    "NewName",
     "NoMemory",
     "NoPeers",
+    "Offset",
     "OnLong",
     "Out",
+    "Partial",
     "Precision",
-    "Query",
+    "Quantization",
+    "RebuiltView",
     "Repeats",
     "SearchView",
     "SkipBad",
     "Source",
+    "Storage",
+    "Tenant",
     "Text",
     "TextField",
     "To",
     "TopHits",
     "TopWords",
+    "Unlike",
     "Version",
     "View",
     "ViewName",
     "ViewsFile",
     "Where",
     "Words",
+    "Yes",
 ]
 
 Source: TypeAlias = Annotated[
@@ -59,15 +81,29 @@ Location: TypeAlias = Annotated[
     str,
     typer.Argument(metavar="LOCATION", help="A collection: a folder, or http://host:6333/name."),
 ]
+CopySource: TypeAlias = Annotated[
+    str,
+    typer.Argument(
+        metavar="FROM", help="A collection: a folder, http://host:6333/name, or a .parquet file."
+    ),
+]
+CopyTarget: TypeAlias = Annotated[
+    str,
+    typer.Argument(
+        metavar="TO",
+        help="Where there is none yet: a folder, http://host:6333/name, or a .parquet file.",
+    ),
+]
 ViewName: TypeAlias = Annotated[str, typer.Argument(metavar="NAME", help="A view's name.")]
+NewName: TypeAlias = Annotated[str, typer.Argument(metavar="NEW", help="Its new name.")]
 MaybeLocation: TypeAlias = Annotated[
     str | None,
     typer.Argument(
-        metavar="[LOCATION]", help="A collection; without one, what models run on here is shown."
+        metavar="LOCATION", help="A collection; without one, what models run on here is shown."
     ),
 ]
-Query: TypeAlias = Annotated[
-    str, typer.Argument(metavar="QUERY", help="A text like those you look for.")
+MaybeQuery: TypeAlias = Annotated[
+    str | None, typer.Argument(metavar="QUERY", help="A text like those you look for.")
 ]
 Text: TypeAlias = Annotated[str, typer.Argument(metavar="TEXT", help="The text to ask about.")]
 Checkpoint: TypeAlias = Annotated[
@@ -100,6 +136,16 @@ SearchView: TypeAlias = Annotated[
         help="A view to search, and what it weighs. May be given many times.",
     ),
 ]
+RebuiltView: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--view",
+        "-v",
+        metavar='NAME[="QUESTION"]',
+        help="A view to rebuild, with another question or as it is. May be given many times. "
+        "[default: all as they are]",
+    ),
+]
 ViewsFile: TypeAlias = Annotated[
     Path | None,
     typer.Option("--views", metavar="FILE", help="A .toml or .json file of views instead."),
@@ -127,13 +173,81 @@ OnLong: TypeAlias = Annotated[
 Where: TypeAlias = Annotated[
     list[str] | None,
     typer.Option(
-        metavar="FIELD=VALUE", help="A condition (also != < <= > >=). May be given many times."
+        metavar="FIELD=VALUE",
+        help="A condition: also != < <= > >= with a number or a date (2026-01-31), FIELD~TEXT for "
+        "a text that holds this one, FIELD? for any value; !~ and !? say where not. May be given "
+        "many times.",
     ),
 ]
 Out: TypeAlias = Annotated[
     Path, typer.Option("--out", metavar="FILE", help="The .npz file to write.")
 ]
-TopHits: TypeAlias = Annotated[int, typer.Option("--top", metavar="N", help="How many hits.")]
+TopHits: TypeAlias = Annotated[
+    int, typer.Option("--top", metavar="N", help="How many hits, or groups.")
+]
+Answer: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="[NAME=]ANSWER",
+        help="The answer itself that you look for; or one for each view, given many times.",
+    ),
+]
+Like: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(metavar="ID", help="A stored text to be like. May be given many times."),
+]
+Unlike: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(metavar="ID", help="A stored text to be unlike. May be given many times."),
+]
+Fusion: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        metavar="sum|ranks", help="How several views are joined: weighted cosines, or ranks."
+    ),
+]
+Offset: TypeAlias = Annotated[
+    int, typer.Option(metavar="N", help="How many hits, or groups, to pass over.")
+]
+MinScore: TypeAlias = Annotated[
+    float | None, typer.Option(metavar="SCORE", help="Leave out hits with a lower score.")
+]
+Diversity: TypeAlias = Annotated[
+    float | None,
+    typer.Option(metavar="0-1", help="Choose hits unlike each other; 0 is relevance alone."),
+]
+GroupBy: TypeAlias = Annotated[
+    str | None, typer.Option(metavar="FIELD", help="Group hits by the value of this field.")
+]
+GroupSize: TypeAlias = Annotated[
+    int | None, typer.Option(metavar="N", help="How many hits of each group. [default: 1]")
+]
+Exact: TypeAlias = Annotated[
+    bool, typer.Option("--exact", help="Compare with every text instead of walking a graph.")
+]
+Partial: TypeAlias = Annotated[
+    bool, typer.Option("--partial", help="Search a view that texts lack still.")
+]
+Ids: TypeAlias = Annotated[
+    list[str] | None, typer.Option("--id", metavar="ID", help="An id. May be given many times.")
+]
+Yes: TypeAlias = Annotated[bool, typer.Option("--yes", "-y", help="Delete without asking.")]
+Everything: TypeAlias = Annotated[
+    bool, typer.Option("--all", help="With --yes: even if --where fits every document.")
+]
+Quantization: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        metavar="scalar|binary|turbo",
+        help="For a new collection: smaller copies of vectors, searched first.",
+    ),
+]
+Tenant: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FIELD", help="For a new collection: the field that says whose a document is."
+    ),
+]
 TopWords: TypeAlias = Annotated[
     int, typer.Option("--top", metavar="N", help="How many words.", min=1)
 ]
@@ -186,7 +300,9 @@ Precision: TypeAlias = Annotated[
 Backend: TypeAlias = Annotated[
     str | None,
     typer.Option(
-        "--backend", metavar="onnx|torch", help="Of this package. [default: the model's own]"
+        "--backend",
+        metavar="onnx|torch",
+        help="Of this package. [default: the model's own]",
     ),
 ]
 Compiled: TypeAlias = Annotated[
@@ -207,5 +323,20 @@ CurveFile: TypeAlias = Annotated[
         "--curve",
         metavar="FILE",
         help="Measure instead how cost grows with questions, length and texts; write it here.",
+    ),
+]
+Storage: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--storage", help="Measure instead how fast documents are stored and found, vectors given."
+    ),
+]
+Documents: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        "--documents",
+        metavar="N",
+        min=100,
+        help="How many documents --storage stores. [default: 100,000]",
     ),
 ]

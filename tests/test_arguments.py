@@ -12,13 +12,20 @@ from inbedder_retrieval import (
     GENERAL,
     Document,
     InputError,
+    UnknownView,
     View,
     ViewCollection,
     ViewError,
     Views,
     Where,
 )
-from inbedder_retrieval.arguments import parse_condition, parse_views, parse_weights
+from inbedder_retrieval.arguments import (
+    parse_answers,
+    parse_condition,
+    parse_conditions,
+    parse_views,
+    parse_weights,
+)
 from inbedder_retrieval.testing import FakeEmbedder
 
 
@@ -274,3 +281,48 @@ def test_whatever_is_typed_is_looked_for_as_text(value: str) -> None:
 def test_a_condition_that_cannot_be_says_why(typed: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         parse_condition(typed)
+
+
+def test_conditions_must_all_hold() -> None:
+    assert parse_conditions(None) is None
+    assert parse_conditions(["a=b"]) == parse_condition("a=b")
+    joined = parse_condition("a<1") & parse_condition("b!=2") & parse_condition("c?")
+    assert parse_conditions(["a<1", "b!=2", "c?"]) == joined
+
+
+ASKED = Views([GENERAL, View("need", "What?"), View("the mood", "How?")])
+
+
+@pytest.mark.parametrize(
+    ("given", "answers"),
+    [
+        (None, None),
+        ([], None),
+        (["a refund"], "a refund"),
+        (["the price = 3"], "the price = 3"),
+        (["need=a refund"], {"need": "a refund"}),
+        (["need=a=b"], {"need": "a=b"}),
+        (["the mood = bad"], {"the mood": "bad"}),
+        (["need=x", "the mood=y"], {"need": "x", "the mood": "y"}),
+    ],
+)
+def test_answers_are_read_as_typed(
+    given: list[str] | None, answers: str | dict[str, str] | None
+) -> None:
+    assert parse_answers(given, ASKED) == answers
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ([""], "--answer is empty"),
+        (["need="], "answer for view 'need' is empty"),
+        (["mood=bad"], "no view 'mood' here; the collection has general, need, the mood"),
+        (["need=x", "y"], "write name=answer"),
+        (["need=x", "a b=y"], "no view 'a b' here"),
+        (["need=x", "need=y"], "twice for view 'need'"),
+    ],
+)
+def test_answers_that_cannot_be_say_why(given: list[str], message: str) -> None:
+    with pytest.raises((InputError, UnknownView), match=message):
+        parse_answers(given, ASKED)

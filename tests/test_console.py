@@ -1,17 +1,21 @@
 from __future__ import annotations
 
+import io
 import json
 import re
 from collections.abc import Iterator
 
 import pytest
 from rich.cells import cell_len
+from rich.console import Console
 
 from inbedder_retrieval import Hit, IndexReport
 from inbedder_retrieval.console import (
+    ask,
     complain,
     out,
     print_hit,
+    print_hits,
     print_json,
     print_report,
     progress_bar,
@@ -134,3 +138,49 @@ def test_progress_leaves_nothing_in_a_log_file(
         move(1)
         move(2)
     assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("typed", "answer"),
+    [
+        ("y\n", True),
+        (" YES \n", True),
+        ("n\n", False),
+        ("\n", False),
+        ("yesterday\n", False),
+        ("", False),
+    ],
+)
+def test_an_answer_is_no_unless_it_is_yes(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, typed: str, answer: bool
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(typed))
+    assert ask("Delete [b]2[/b] documents?") is answer
+    assert capsys.readouterr() == ("", "Delete [b]2[/b] documents? [y/N] ")
+
+
+def test_a_heading_stands_above_each_group_and_none_where_there_are_no_groups(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    groups: list[str | int] = ["[b]lamp[/b]", "[b]lamp[/b]", 1, "1"]
+    print_hits([hit("a").model_copy(update={"group": group}) for group in groups])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if not line.startswith(" ")] == ["[b]lamp[/b]", "1", "1"]
+    print_hits([hit("a"), hit("b")])
+    assert all(line.startswith(" ") for line in capsys.readouterr().out.splitlines())
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_a_bar_shows_rate_and_time_left_within_the_terminal(
+    monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    screen = Console(file=io.StringIO(), force_terminal=True, width=width, color_system=None)
+    monkeypatch.setattr("inbedder_retrieval.console.err", screen)
+    with progress_bar("embedding", 1_000_000) as move:
+        move(0)
+        move(500_000, 600_000)
+    assert isinstance(screen.file, io.StringIO)
+    shown = re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", screen.file.getvalue())
+    frames = [frame for frame in re.split(r"[\r\n]+", shown) if frame.strip()]
+    assert re.search(r"500000/600000 [\d,]+/s \d+:\d\d:\d\d left ", frames[-1])
+    assert max(cell_len(frame) for frame in frames) <= width

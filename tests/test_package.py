@@ -95,6 +95,8 @@ ORDER = [
     "bench.show",
     "bench.command",
     "cli_views",
+    "cli_search",
+    "cli_collection",
     "cli",
     "",  # the package itself
     "__main__",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -13,7 +14,9 @@ from inbedder_retrieval.bench.curve import COUNTS, TEXTS, measure_curve
 from inbedder_retrieval.bench.measure import latency, measure
 from inbedder_retrieval.bench.peers import PEERS
 from inbedder_retrieval.bench.probe import Engine
-from inbedder_retrieval.bench.show import print_bench, print_curve
+from inbedder_retrieval.bench.show import print_bench, print_curve, print_storage
+from inbedder_retrieval.bench.storage import measure_storage
+from inbedder_retrieval.bench.stores import STORES
 from inbedder_retrieval.bench.workload import drawn_texts, questions
 from inbedder_retrieval.checkpoint import DEFAULT_MODEL
 from inbedder_retrieval.console import say, status_line
@@ -25,6 +28,7 @@ WORDS = "1-90"
 # An accelerator is through with the few that keep a processor busy before it is warm.
 DRAWN = {"cpu": 400, "cuda": 16_384}
 VIEWS = (1, 8)
+DOCUMENTS = 100_000
 
 
 def bench(
@@ -42,11 +46,31 @@ def bench(
     no_memory: options.NoMemory = False,
     json_file: options.JsonFile = None,
     curve: options.CurveFile = None,
+    storage: options.Storage = False,
+    documents: options.Documents = None,
 ) -> None:
     """Measure speed and memory on this machine, beside other libraries."""
     for option, target in (("--json", json_file), ("--curve", curve)):
         if target is not None:
             check_file(target, option)
+    if storage:
+        needless = {
+            "--model": model,
+            "--views": views,
+            "--words": words,
+            "--texts": texts,
+            "--file": file,
+            "--curve": curve,
+            "--device": None if device == "cpu" else device,
+            "--precision": precision,
+            "--backend": backend,
+            "--compiled": compiled or None,
+            "--no-memory": no_memory or None,
+        }
+        _storage(documents, needless, repeats, no_peers, json_file)
+        return
+    if documents is not None:
+        raise InputError("--documents is for --storage; leave it out, or give --storage too")
     engine = Engine(backend=backend, precision=precision, device=device, compiled=compiled)
     name = model or DEFAULT_MODEL
     if curve is not None:
@@ -92,6 +116,31 @@ def bench(
     if json_file is not None:
         _write(json_file, report)
     print_bench(report)
+
+
+def _storage(
+    documents: int | None,
+    needless: Mapping[str, object],
+    repeats: int,
+    no_peers: bool,
+    json_file: Path | None,
+) -> None:
+    """Measure storage with given vectors, and adding a view with the packaged model."""
+    for option, value in needless.items():
+        if value is not None:
+            raise InputError(
+                f"{option} is not for --storage, whose vectors are given; leave it out"
+            )
+    with status_line() as show:
+        report = measure_storage(
+            DOCUMENTS if documents is None else documents,
+            turns=min(repeats, 3),
+            stores=() if no_peers else STORES,
+            progress=show,
+        )
+    if json_file is not None:
+        _write(json_file, report)
+    print_storage(report)
 
 
 def _texts(

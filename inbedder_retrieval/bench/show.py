@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 from inbedder_retrieval.bench.curve import Curve
 from inbedder_retrieval.bench.figures import OURS, BenchReport, Speed
+from inbedder_retrieval.bench.storage import Searches, StorageReport
 from inbedder_retrieval.console import counted, remark, say
 
-__all__ = ["print_bench", "print_curve"]
+__all__ = ["print_bench", "print_curve", "print_storage"]
 
 
 def print_bench(report: BenchReport) -> None:
@@ -81,6 +82,69 @@ def print_curve(curve: Curve) -> None:
             )
             rows.append(row)
         _print_rows(rows)
+
+
+def print_storage(report: StorageReport) -> None:
+    """Show how fast documents were stored and found, beside other stores."""
+    versions = ", ".join(f"{name} {number}" for name, number in report.machine.versions.items())
+    say(str(report.machine))
+    say(f"Python {report.machine.python}, {versions}")
+    say(
+        f"given vectors of {report.dimension} numbers; {report.queries} queries of each kind, "
+        "medians and 95th percentiles"
+    )
+    rows: list[tuple[str, ...]] = [("store", "documents", "views", "docs/s", "vectors/s", "open s")]
+    for store in report.stores:
+        row = (
+            f"{store.store}, {store.engine}",
+            f"{store.documents:,}",
+            f"{store.vectors}",
+            f"{store.documents_per_second:,.0f}",
+            f"{store.vectors_per_second:,.0f}",
+            "" if store.open_seconds is None else f"{store.open_seconds:.2f}",
+        )
+        rows.append(row)
+    _print_rows(rows)
+    rows = [("search", "documents", "p50 ms", "p95 ms", "recall@10")]
+    for store in report.stores:
+        for one in store.searches:
+            named = f"{store.store}: {_search_name(one)}"
+            figures = (f"{one.p50_ms:.2f}", f"{one.p95_ms:.2f}", f"{one.recall:.3f}")
+            rows.append((named, f"{store.documents:,}", *figures))
+    _print_rows(rows)
+    if report.ratios:
+        rows = [("inbedder is", "documents", "adding", "searching", "with filter", "opening")]
+        for ratio in report.ratios:
+            parts = (ratio.add, ratio.search, ratio.filtered, ratio.opened)
+            shown = ("" if part is None else f"{part:.1f} x" for part in parts)
+            rows.append((f"as fast as {ratio.store}", f"{ratio.documents:,}", *shown))
+        _print_rows(rows)
+    say()
+    ours = report.ours(report.documents)
+    for stage, longer in ours.filtered_times.items():
+        say(f"a filter on an indexed field, {stage}: {longer:.2f} x the time without")
+    for stage, longer in ours.three_views_times.items():
+        say(f"three views with weights, {stage}: {longer:.2f} x the time of one")
+    if ours.optimize_seconds is not None:
+        say(f"optimize: {ours.optimize_seconds:.1f} s")
+    if (found := report.backfill) is not None:
+        say(
+            f"adding a view to {counted(found.documents, 'document')} takes {found.ratio:.2f} x "
+            f"the time of embedding them for it ({found.model})"
+        )
+        if found.p50_ms is not None and found.p95_ms is not None:
+            say(
+                f"meanwhile {found.answers:,} answers from another view in "
+                f"{found.searched_seconds:.1f} s: {found.p50_ms:.1f} ms (p95 {found.p95_ms:.1f})"
+            )
+    for what, why in report.missing.items():
+        remark(f"left out: {what}: {why}")
+
+
+def _search_name(searches: Searches) -> str:
+    first = ", the first one" if searches.first else ""
+    stage = "" if searches.stage == "added" else f", {searches.stage}"
+    return f"{searches.kind}{first}{stage}"
 
 
 def _print_rows(rows: Sequence[Sequence[str]]) -> None:

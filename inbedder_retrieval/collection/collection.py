@@ -66,14 +66,16 @@ class ViewCollection(BlockingCalls, AwaitedCalls):
         embedder = Embedder() if embedder is None else embedder
         embedder.embed([], views)  # A question this model cannot take is found before anything is.
         registry = Registry.new(views, embedder, storage)
+        tenant = registry.storage.tenant
+        path = None if tenant is None else Where.field(tenant).path
         widths = {record.vector: record.dimension for record in registry.written}
         engine = create_engine(
             location, widths, registry.entries(), storage=storage, connection=connection
         )
         collection = cls(Store(str(location), engine, Known(registry)))
         collection._store.use(embedder)
-        if registry.storage.tenant is not None:
-            run(engine.index_fields({Where.field(registry.storage.tenant).path: "tenant"}))
+        if path is not None:
+            run(engine.index_fields({path: "tenant"}))
         return collection
 
     @classmethod

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
-from tests.cli.commands import Run, index_rows, runner
+from inbedder_retrieval import Embedder, Embeddings
+from tests.cli.commands import QUESTIONS, TEXTS, Run, index_rows, runner
 
 
 @pytest.fixture
@@ -28,3 +30,15 @@ def source(rows: tuple[Path, Path]) -> Path:
 def indexed(rows: tuple[Path, Path]) -> Path:
     """The rows, indexed. Do not write to it."""
     return rows[1]
+
+
+@pytest.fixture
+def own(indexed: Path, tmp_path: Path) -> Path:
+    """The rows, indexed, to write to."""
+    return Path(shutil.copytree(indexed, tmp_path / "own.inb"))
+
+
+@pytest.fixture(scope="session")
+def expected(packaged: Embedder) -> Embeddings:
+    """The vectors of the rows."""
+    return packaged.embed(TEXTS, QUESTIONS)

@@ -90,7 +90,7 @@ def test_bad_input_is_one_line_and_leaves_nothing_behind(
         (["search", "{c}", QUERY, "--view", "need", "--where", "price<low"], "< needs a number"),
         (["search", "{c}", QUERY, "--view", "need", "--top", "0"], "from 1 to 10000"),
         (["search", "{c}", QUERY, "--view", "need", "--top", "few"], "--top"),
-        (["search", "{c}"], "Missing argument 'QUERY'.*see inbedder search --help"),
+        (["search", "{c}"], "give a QUERY, --answer or --like .*see inbedder search --help"),
         (["search"], "Missing argument 'LOCATION'"),
         (["search", "{c}", " ", "--view", "need"], "the query is empty"),
         (["search", "{c}", QUERY, "--view", "need", "--where", 'a"b=x'], "write field=value"),

@@ -52,6 +52,22 @@ def test_a_small_curve_is_shown_and_written(run: Run, tmp_path: Path) -> None:
     assert [point["pieces"] for point in curve["by_length"]] == [16, 32, 64, 128, 224]
 
 
+def test_storage_is_measured_shown_and_written(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "storage.json"
+    said = run("bench", "--storage", "--documents", 100, "--repeats", 1, "--json", file)
+    assert said.code == 0
+    assert "given vectors of 384 numbers; 200 queries" in said.out
+    assert "adding a view to 20 documents takes" in said.out
+    report = json.loads(file.read_text(encoding="utf-8"))
+    assert (report["documents"], report["dimension"], report["queries"]) == (100, 384, 200)
+    assert report["backfill"]["model"] == "inbedder-minilm"
+    for ratio in report["ratios"]:
+        assert f"as fast as {ratio['store']}" in said.out
+    assert len(report["ratios"]) + len(report["missing"]) == 4
+    for name, why in report["missing"].items():
+        assert f"left out: {name}: {why}\n" in said.err
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -75,6 +91,13 @@ def test_a_small_curve_is_shown_and_written(run: Run, tmp_path: Path) -> None:
         ("--curve c.json --json b.json", "leave --json out"),
         ("--json missing/b.json", "--json missing/b.json is in a folder that does not exist"),
         ("--curve .", "--curve . is a folder"),
+        ("--documents 500", "--documents is for --storage"),
+        ("--storage --documents 99", "--documents.*100"),
+        ("--storage --texts 5", "--texts is not for --storage"),
+        ("--storage --curve c.json", "--curve is not for --storage"),
+        ("--storage --device cuda", "--device is not for --storage"),
+        ("--storage --compiled", "--compiled is not for --storage"),
+        ("--storage --json missing/s.json", "in a folder that does not exist"),
     ],
 )
 def test_bad_input_is_one_line_before_anything_is_measured(

@@ -8,11 +8,8 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from contextlib import suppress
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -33,11 +30,6 @@ from tests.cli.commands import (
     stored,
 )
 from tests.conftest import write_jsonl
-
-
-@pytest.fixture(scope="module")
-def expected(packaged: Embedder) -> Embeddings:
-    return packaged.embed(TEXTS, QUESTIONS)
 
 
 def test_indexing_again_writes_nothing_and_says_so(run: Run, source: Path, tmp_path: Path) -> None:
@@ -74,104 +66,6 @@ def test_indexing_an_edited_file_writes_what_changed(
         "Again, and this counts.",
     ]
     assert found[1].metadata["price"] == 99
-
-
-@pytest.mark.parametrize("weights", [{"feeling": 1.0}, {"feeling": 0.7, "need": 0.3}])
-def test_search_finds_the_nearest_by_weighted_cosine(
-    run: Run, indexed: Path, packaged: Embedder, expected: Embeddings, weights: dict[str, float]
-) -> None:
-    query = packaged.embed([QUERY], [QUESTIONS[name] for name in weights])
-    cosines = {name: expected[name] @ query[name][0] for name in weights}
-    scores = np.sum([weight * cosines[name] for name, weight in weights.items()], axis=0)
-    best = np.argsort(-scores)[:5]
-    options = [
-        part for name, weight in weights.items() for part in ("--view", f"{name}={weight:g}")
-    ]
-    said = run("search", indexed, QUERY, *options, "--top", 5, "--json")
-    hits = json.loads(said.out)
-    assert (said.code, said.err) == (0, "")
-    np.testing.assert_allclose([hit["score"] for hit in hits], scores[best], atol=1e-4)
-    for hit in hits:
-        row = int(hit["id"][1:])
-        assert hit["text"] == TEXTS[row]
-        assert hit["metadata"] == {key: ROWS[row][key] for key in ("product", "price", "new")}
-        assert hit["score"] == pytest.approx(scores[row], abs=1e-4)
-        assert hit["scores"] == {
-            name: pytest.approx(cosine[row], abs=1e-4) for name, cosine in cosines.items()
-        }
-        assert [len(words) for words in hit["answers"].values()] == [3] * len(weights)
-
-
-def test_search_shows_hits_with_their_answers_and_metadata(run: Run, indexed: Path) -> None:
-    options = ["--view", "feeling", "--top", 2]
-    [best, second] = json.loads(run("search", indexed, QUERY, *options, "--json").out)
-    lines = run("search", indexed, QUERY, *options).out.splitlines()
-    assert lines[0] == f"{best['score']:6.3f}  {best['text']}"
-    assert lines[1].startswith(f"        feeling: {best['answers']['feeling'][0]['word']}")
-    assert f"id={best['id']} product={best['metadata']['product']}" in lines[1]
-    assert lines[2] == f"{second['score']:6.3f}  {second['text']}"
-    assert len(lines) == 4
-
-
-@pytest.mark.parametrize(
-    ("conditions", "holds"),
-    [
-        (["product=phone"], lambda row: row["product"] == "phone"),
-        (
-            ["product!=phone", "price<50"],
-            lambda row: row["product"] != "phone" and row["price"] < 50,
-        ),
-        (["new=true", "price>=90"], lambda row: row["new"] and row["price"] >= 90),
-        (["new=false"], lambda row: not row["new"]),
-    ],
-)
-def test_search_keeps_to_conditions_that_must_all_hold(
-    run: Run, indexed: Path, conditions: list[str], holds: Callable[[dict[str, Any]], bool]
-) -> None:
-    options = [part for condition in conditions for part in ("--where", condition)]
-    said = run("search", indexed, QUERY, "-v", "general", "--top", 40, *options, "--json")
-    assert {hit["id"] for hit in json.loads(said.out)} == {row["id"] for row in ROWS if holds(row)}
-
-
-def test_a_column_name_may_hold_a_space(run: Run, tmp_path: Path) -> None:
-    path = tmp_path / "orders.csv"
-    path.write_text("text,Ship mode\none,air\ntwo,sea\n", encoding="utf-8")
-    location = tmp_path / "orders.inb"
-    assert run("index", path, "--to", location, "--view", "general").code == 0
-    said = run("search", location, "one", "--where", "Ship mode=sea", "--json")
-    assert [hit["text"] for hit in json.loads(said.out)] == ["two"]
-
-
-def test_a_search_that_finds_nothing_says_so(run: Run, indexed: Path) -> None:
-    said = run("search", indexed, QUERY, "--view", "general", "--where", "product=zebra")
-    assert said == Said(0, "", "nothing found that fits --where\n")
-    said = run("search", indexed, QUERY, "--view", "general", "--where", "product=zebra", "--json")
-    assert said == Said(0, "[]\n", "")
-
-
-def test_views_and_info_describe_the_collection(run: Run, indexed: Path) -> None:
-    lines = run("views", "list", indexed).out.splitlines()
-    assert [line.split()[0] for line in lines] == QUESTIONS.names
-    assert lines[1].endswith("  How does the customer feel?")
-    views = json.loads(run("views", "list", indexed, "--json").out)
-    assert [(view["name"], view["instruction"], view["dimension"]) for view in views] == [
-        (view.name, view.instruction, 384) for view in QUESTIONS
-    ]
-    info = json.loads(run("info", indexed, "--json").out)
-    assert (info["location"], info["documents"]) == (str(indexed), 40)
-    assert info["views"] == views
-    shown = run("info", indexed).out
-    assert re.search(r"^documents +40$", shown, re.MULTILINE)
-    assert re.search(r"^views +general, feeling, need$", shown, re.MULTILINE)
-
-
-def test_info_without_a_collection_says_what_models_run_on(run: Run) -> None:
-    found = json.loads(run("info", "--json").out)
-    assert (found["model"], found["backend"]) == ("inbedder-minilm", "onnx")
-    assert (found["precision"], found["device"]) == ("int8", "cpu")
-    shown = run("info").out
-    assert re.search(r"^runs on +onnx int8 on cpu, \d+ threads?$", shown, re.MULTILINE)
-    assert f"inbedder-retrieval {version('inbedder-retrieval')}" in shown
 
 
 def test_embed_writes_the_vectors_of_the_library(
@@ -234,22 +128,6 @@ def test_a_name_may_look_like_a_closing_tag(run: Run, source: Path, tmp_path: Pa
     (tmp_path / "a[").mkdir()
     location = tmp_path / "a[" / "b].inb"
     assert run("index", source, "--to", location, "--view", "general").code == 0
-
-
-def test_a_hit_under_several_views_takes_a_line_for_each(run: Run, indexed: Path) -> None:
-    options = ["--view", "feeling", "--view", "general=0.5", "--view", "need", "--top", 1]
-    [hit] = json.loads(run("search", indexed, QUERY, *options, "--json").out)
-    first, feeling, general, need, facts = run("search", indexed, QUERY, *options).out.splitlines()
-    assert first == f"{hit['score']:6.3f}  {hit['text']}"
-    for line, name in ((feeling, "feeling"), (need, "need")):
-        words = ", ".join(word["word"] for word in hit["answers"][name])
-        assert line == f"        {name} {hit['scores'][name]:.3f}: {words}"
-    assert general == f"        general {hit['scores']['general']:.3f}"
-    metadata = hit["metadata"]
-    new = "true" if metadata["new"] else "false"
-    assert facts.strip() == (
-        f"id={hit['id']} product={metadata['product']} price={metadata['price']} new={new}"
-    )
 
 
 def test_the_command_that_is_shown_can_be_typed(run: Run, source: Path, tmp_path: Path) -> None:
@@ -382,21 +260,3 @@ def test_an_interrupted_index_is_finished_by_the_same_command(
     assert report["unchanged"] >= 512
     assert report["added"] > 0
     assert report["documents"] == stored(tmp_path / "c.inb") == total
-
-
-def test_a_view_is_added_to_a_collection_and_dropped_again(
-    run: Run, indexed: Path, tmp_path: Path
-) -> None:
-    copy = Path(shutil.copytree(indexed, tmp_path / "copy.inb"))
-    said = run("views", "add", copy, "--view", "place=Which place is it about?", "--json")
-    added = json.loads(said.out)
-    assert (added["embedded"], added["views"]) == (40, [*QUESTIONS.names, "place"])
-    again = run("views", "add", copy, "--view", "place=Which place is it about?")
-    assert again.out.startswith("0 documents embedded in ")
-    assert len(json.loads(run("search", copy, QUERY, "--view", "place", "--json").out)) == 10
-    other = run("views", "add", copy, "--view", "place=Where?")
-    assert other.code == 2
-    assert "asks 'Which place is it about?', not 'Where?'" in other.err
-    assert "place is gone" in run("views", "drop", copy, "place").out
-    assert run("views", "drop", copy, "place").code == 2
-    assert json.loads(run("info", copy, "--json").out)["documents"] == 40
