@@ -5,11 +5,13 @@ from importlib.metadata import version as _version
 from inbedder_retrieval.collection import (
     CollectionInfo,
     Connection,
+    CopyReport,
     IndexReport,
     Storage,
     ViewCollection,
     ViewRecord,
     Where,
+    copy_collection,
 )
 from inbedder_retrieval.documents import AnswerWord, Document, Hit
 from inbedder_retrieval.embedder import Embedder
@@ -50,6 +52,7 @@ __all__ = [
     "CollectionLocked",
     "CollectionNotFound",
     "Connection",
+    "CopyReport",
     "DeviceError",
     "Document",
     "DocumentError",
@@ -78,4 +81,5 @@ __all__ = [
     "Views",
     "Where",
     "__version__",
+    "copy_collection",
 ]

@@ -35,6 +35,7 @@ from inbedder_retrieval.arguments import (
 from inbedder_retrieval.bench.command import bench
 from inbedder_retrieval.cli_collection import delete, info, optimize
 from inbedder_retrieval.cli_copy import copy
+from inbedder_retrieval.cli_repair import repair
 from inbedder_retrieval.cli_search import search
 from inbedder_retrieval.cli_views import show_help, views_app
 from inbedder_retrieval.collection import IndexReport, Storage, ViewCollection, Where
@@ -347,6 +348,9 @@ def _write_arrays(file: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
                 np.lib.format.write_array(member, array)
 
 
-for command in (demo, index, search, delete, copy, optimize, info, embed, explain, export, bench):
+for command in (
+    *(demo, index, search, delete, copy, optimize, repair, info),
+    *(embed, explain, export, bench),
+):
     app.command()(command)
 app.add_typer(views_app, name="views")

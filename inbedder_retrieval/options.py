@@ -20,6 +20,7 @@ __all__ = [
     "CopyTarget",
     "CurveFile",
     "DemoQuery",
+    "DeleteUnknown",
     "Device",
     "Diversity",
     "Documents",
@@ -38,6 +39,7 @@ __all__ = [
     "MaybeLocation",
     "MaybeQuery",
     "MinScore",
+    "Mend",
     "Model",
     "NewName",
     "NoMemory",
@@ -232,6 +234,13 @@ Ids: TypeAlias = Annotated[
     list[str] | None, typer.Option("--id", metavar="ID", help="An id. May be given many times.")
 ]
 Yes: TypeAlias = Annotated[bool, typer.Option("--yes", "-y", help="Delete without asking.")]
+Mend: TypeAlias = Annotated[bool, typer.Option("--yes", "-y", help="Do what is shown.")]
+DeleteUnknown: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--delete", help="Also delete vectors of no view, and points that hold no document."
+    ),
+]
 Everything: TypeAlias = Annotated[
     bool, typer.Option("--all", help="With --yes: even if --where fits every document.")
 ]

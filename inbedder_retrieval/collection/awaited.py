@@ -35,6 +35,7 @@ from inbedder_retrieval.collection.lifecycle import (
     rename_view,
 )
 from inbedder_retrieval.collection.registry import CollectionInfo
+from inbedder_retrieval.collection.repair import Findings, examine, repair
 from inbedder_retrieval.collection.search import search
 from inbedder_retrieval.collection.store import Store
 from inbedder_retrieval.documents import Document, Hit
@@ -185,6 +186,14 @@ class AwaitedCalls:
     async def asnapshot(self) -> str:
         """As `snapshot`."""
         return await self._await(lambda store: store.engine.snapshot())
+
+    async def acheck(self) -> Findings:
+        """As `check`."""
+        return await self._await(examine)
+
+    async def arepair(self, findings: Findings, *, delete: bool = False) -> Findings:
+        """As `repair`."""
+        return await self._await(lambda store: repair(store, findings, delete=delete))
 
     async def ainfo(self) -> CollectionInfo:
         """As `info`."""

@@ -42,13 +42,16 @@ async def fill(
     names = [record.vector for record in records]
     filled, total = 0, await store.engine.count(lacking=names)
     lacking = total
-    while lacking:
-        before = filled
+    while lacking > 0:
+        before, foreign = filled, 0
         after: str | None = None
         while True:
-            found, after = await store.engine.scroll(
+            points, after = await store.engine.scroll(
                 [TEXT, HASH], limit=BATCH_DOCUMENTS, after=after, lacking=names
             )
+            # Another program's points hold no text, and stay as they are.
+            found = [point for point in points if isinstance(point.payload.get(TEXT), str)]
+            foreign += len(points) - len(found)
             if found:
                 await _fill(store, found, records)
                 await store.engine.flush()
@@ -57,8 +60,8 @@ async def fill(
                     progress(filled, max(total, filled))
             if after is None:
                 break
-        lacking = await store.engine.count(lacking=names)
-        if lacking and filled == before:
+        lacking = await store.engine.count(lacking=names) - foreign
+        if lacking > 0 and filled == before:
             raise EngineError(
                 f"{lacking} documents lack a vector of {', '.join(names)} and "
                 "cannot be listed; add the view again when the engine has recovered"
@@ -74,7 +77,7 @@ async def _fill(store: Store, points: list[Point], records: Sequence[ViewRecord]
             f"view {records[0].name!r} is being built with {records[0].model}, which is not the "
             "model here; go on where it was begun, or drop the view"
         )
-    await store.engine.fill_vectors(
+    await store.fill(
         [
             replace(point, payload={}, vectors={name: vectors[name][row] for name in names})
             for row, point in enumerate(points)
@@ -87,7 +90,7 @@ async def _fill(store: Store, points: list[Point], records: Sequence[ViewRecord]
     stale = [
         now[point.id]
         for point in points
-        if point.id in now and now[point.id].payload.get(HASH) != point.payload[HASH]
+        if point.id in now and now[point.id].payload.get(HASH) != point.payload.get(HASH)
     ]
     if stale:
         await store.engine.clear_vectors(stale, names)

@@ -6,6 +6,7 @@ What each does is written in the module it is named for; here it is given a sign
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,6 +20,7 @@ from inbedder_retrieval.collection.contents import (
     scroll_documents,
     vectors_of,
 )
+from inbedder_retrieval.collection.copies import save_store
 from inbedder_retrieval.collection.filters import WhereLike, parse_where
 from inbedder_retrieval.collection.flow import run
 from inbedder_retrieval.collection.index import IndexReport, add_documents
@@ -28,7 +30,9 @@ from inbedder_retrieval.collection.lifecycle import (
     rebuild_views,
     rename_view,
 )
+from inbedder_retrieval.collection.origin import CopyReport
 from inbedder_retrieval.collection.registry import CollectionInfo
+from inbedder_retrieval.collection.repair import Findings, examine, repair
 from inbedder_retrieval.collection.search import search
 from inbedder_retrieval.collection.store import Store
 from inbedder_retrieval.documents import Document, Hit
@@ -248,7 +252,7 @@ class BlockingCalls:
             group_by: a metadata field; at most `group_size` hits for each of its values, groups
                 in the order of their best hit. A document without a single value is left out.
             candidates: how many nearest documents of each view are looked at, where several views
-                are joined or hits diversified; the nearest max(200, 10 * (offset + limit)) unless
+                are joined or hits diversified; the nearest max(100, 10 * (offset + limit)) unless
                 told.
             exact: compare with every document instead of walking the graph.
             explain: how many answer words to read from each hit's vectors; True for 3.
@@ -297,6 +301,21 @@ class BlockingCalls:
         """
         run(self._store.engine.optimize(progress))
 
+    def to_parquet(
+        self, file: str | Path, *, progress: Callable[[int, int], None] | None = None
+    ) -> CopyReport:
+        """Write everything to a Parquet file: documents, vectors, and what the views ask.
+
+        Args:
+            file: a file that does not exist yet; it appears whole, or not at all.
+            progress: called with the numbers of documents done and to be done.
+
+        Raises:
+            MissingExtraError: pyarrow is not installed.
+            EngineError: the file cannot be written, or documents changed meanwhile.
+        """
+        return run(save_store(self._store, file, progress=progress))
+
     def alias(self, name: str) -> None:
         """Let another name on the server stand for this collection, from one moment to the next.
 
@@ -318,6 +337,31 @@ class BlockingCalls:
             EngineError: this is no server, or it refused.
         """
         return run(self._store.engine.snapshot())
+
+    def check(self) -> Findings:
+        """Look for what is wrong with the registry, the vectors and every document.
+
+        Nothing is written.
+
+        Raises:
+            CollectionError: the registry cannot be read.
+            EngineError: the engine refused.
+        """
+        return run(examine(self._store))
+
+    def repair(self, findings: Findings, *, delete: bool = False) -> Findings:
+        """Mend what `check` found, and return what is wrong still.
+
+        Args:
+            delete: also delete what belongs to no view and no document: named vectors that no view
+                lists, points that hold no document, second points of one document.
+
+        Raises:
+            ModelMismatch, CheckpointError: the model of the views is not here; what needs none is
+                mended.
+            EngineError: the engine refused. What is mended stays; the same call goes on from there.
+        """
+        return run(repair(self._store, findings, delete=delete))
 
     def info(self) -> CollectionInfo:
         """Describe the collection."""

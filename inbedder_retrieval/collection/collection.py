@@ -6,12 +6,14 @@ Here one is made, opened and closed. Its calls are in `blocking.py`, those for a
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
 from inbedder_retrieval.collection.awaited import AwaitedCalls
 from inbedder_retrieval.collection.blocking import BlockingCalls
 from inbedder_retrieval.collection.connection import Connection
+from inbedder_retrieval.collection.copies import copy_archive, copy_store
 from inbedder_retrieval.collection.filters import Where
 from inbedder_retrieval.collection.flow import run
 from inbedder_retrieval.collection.lifecycle import (
@@ -144,6 +146,69 @@ class ViewCollection(BlockingCalls, AwaitedCalls):
             collection.close()
             raise
         return collection
+
+    @classmethod
+    def from_parquet(
+        cls,
+        file: str | Path,
+        location: str | Path,
+        embedder: TextEmbedder | None = None,
+        *,
+        storage: Storage | None = None,
+        connection: Connection | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> ViewCollection:
+        """Make a collection of a Parquet file that `to_parquet` wrote; nothing is embedded.
+
+        The same call finishes what was interrupted.
+
+        Args:
+            storage: how the vectors are kept here; None keeps what the collection had.
+            progress: called with the numbers of documents done and to be done.
+
+        Raises:
+            SourceError: the file is no such archive.
+            CollectionExists: the location is taken.
+            As `open`, besides.
+        """
+        flow = copy_archive(
+            file, location, storage=storage, connection=connection, progress=progress
+        )
+        return cls(run(flow)[0])._using(embedder)
+
+    def copy(
+        self,
+        location: str | Path,
+        *,
+        storage: Storage | None = None,
+        connection: Connection | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> ViewCollection:
+        """Copy everything to another location, without embedding again, and open it there.
+
+        The same call finishes what was interrupted.
+
+        Args:
+            storage: how the vectors are kept there; None keeps what there is here.
+            progress: called with the numbers of documents done and to be done.
+
+        Raises:
+            CollectionExists: the location is taken.
+            EngineError: an engine refused, or documents kept changing meanwhile.
+        """
+        flow = copy_store(
+            self._store, location, storage=storage, connection=connection, progress=progress
+        )
+        return type(self)(run(flow)[0])
+
+    def _using(self, embedder: TextEmbedder | None) -> ViewCollection:
+        try:
+            if embedder is not None:
+                self._store.use(embedder)
+        except BaseException:
+            self.close()
+            raise
+        return self
 
     def close(self) -> None:
         """Write everything out and let go of the location; closing again does nothing.

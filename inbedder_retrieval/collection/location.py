@@ -110,6 +110,12 @@ def open_engine(location: str | Path, *, connection: Connection | None = None) -
     if not there:
         raise CollectionNotFound(f"there is no collection at {folder}; create it first")
     kind = _folder_kind(folder)
+    if kind is None and (lost := _vectors_of(folder)):
+        raise CollectionNotFound(
+            f"{folder} is no collection any more: its {EDGE_MARK} is gone, which holds what its "
+            f"views ask. The vectors {', '.join(lost)} are there still; put the file back from a "
+            "copy, or index the documents anew elsewhere"
+        )
     if kind is None:
         raise CollectionNotFound(
             f"{folder} is not a collection (it has neither {EDGE_MARK} nor {LOCAL_MARK}); "
@@ -140,6 +146,15 @@ def _folder(location: str | Path) -> Path:
     if "\0" in str(location):
         raise EngineError(f"no collection can be created at {str(location)!r}: no path holds NUL")
     return Path(location)
+
+
+def _vectors_of(folder: Path) -> list[str]:
+    """Name the vectors of an Edge shard that lies in a folder without its registry."""
+    try:
+        found = json.loads((folder / "shard" / "edge_config.json").read_bytes())
+        return sorted(found["vectors"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
 
 
 def _folder_kind(folder: Path) -> str | None:

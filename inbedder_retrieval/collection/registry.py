@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shlex
 import unicodedata
 import uuid
 from collections.abc import Iterable, Mapping
@@ -22,7 +23,14 @@ from inbedder_retrieval.collection.storage import Storage
 from inbedder_retrieval.errors import CollectionError, ModelMismatch, UnknownView, ViewError
 from inbedder_retrieval.views import View, Views
 
-__all__ = ["CollectionInfo", "ModelIdentity", "Registry", "ViewRecord", "vector_name"]
+__all__ = [
+    "CollectionInfo",
+    "ModelIdentity",
+    "Registry",
+    "Unfinished",
+    "ViewRecord",
+    "vector_name",
+]
 
 FORMAT = 1
 COLLECTION_KEY = "inbedder"
@@ -79,6 +87,7 @@ class CollectionInfo(BaseModel):
 
     Attributes:
         rebuilding: what is being built in the place of views of the same names.
+        lacking: how many documents lack a vector that is being built still, by vector name.
     """
 
     location: str
@@ -86,8 +95,23 @@ class CollectionInfo(BaseModel):
     documents: int
     views: list[ViewRecord]
     rebuilding: list[ViewRecord] = []
+    lacking: dict[str, int] = {}
     indexed_fields: list[str]
     storage: Storage = Storage()
+
+
+class Unfinished(BaseModel):
+    """What marks a copy until it is whole.
+
+    Attributes:
+        source: where it is copied from.
+        identity: what tells that collection from others, wherever it is.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    source: str
+    identity: str
 
 
 class Registry(BaseModel):
@@ -98,6 +122,7 @@ class Registry(BaseModel):
         successors: views being built in the place of one of the same name.
         dropped: vectors that are still to be deleted, by vector name.
         storage: how the engine keeps the vectors.
+        unfinished: set while documents are still to be copied here.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -107,6 +132,7 @@ class Registry(BaseModel):
     records: dict[str, ViewRecord]
     successors: dict[str, ViewRecord] = {}
     dropped: dict[str, ViewRecord] = {}
+    unfinished: Unfinished | None = None
 
     @classmethod
     def new(cls, views: Views, model: ModelIdentity, storage: Storage | None = None) -> Registry:
@@ -118,11 +144,14 @@ class Registry(BaseModel):
         return cls(created=now, storage=storage or Storage(), records=records)
 
     @classmethod
-    def from_entries(cls, entries: Mapping[str, Any], where: str) -> Registry:
+    def from_entries(
+        cls, entries: Mapping[str, Any], where: str, *, allow_unfinished: bool = False
+    ) -> Registry:
         """Read the flat entries an engine keeps.
 
         Raises:
-            CollectionError: they are not a registry, or one of a newer format.
+            CollectionError: they are not a registry, or one of a newer format; or the collection
+                is a copy that was not finished, and that is not allowed.
         """
         try:
             head = entries[COLLECTION_KEY]
@@ -143,17 +172,28 @@ class Registry(BaseModel):
             records = {record.name: record for record in found if record.replaces is None}
             if not records:
                 raise ValueError("it lists no view")
-            return cls(
+            coming = {record.name: record for record in found if record.replaces is not None}
+            # What was to take the place of a view that is gone has no place.
+            dropped |= {one.vector: one for one in coming.values() if one.name not in records}
+            registry = cls(
                 created=head["created"],
                 storage=head.get("storage", {}),
                 records=records,
-                successors={record.name: record for record in found if record.replaces},
+                successors={name: record for name, record in coming.items() if name in records},
                 dropped=dropped,
+                unfinished=head.get("unfinished"),
             )
         except (KeyError, TypeError, ValueError, ValidationError) as error:
             raise CollectionError(
                 f"{where} is no collection of this package: its registry cannot be read ({error})"
             ) from error
+        if registry.unfinished is not None and not allow_unfinished:
+            source = registry.unfinished.source
+            raise CollectionError(
+                f"{where} is a copy of {source} that was not finished; finish it by copying "
+                f"again (inbedder copy {shlex.quote(source)} {shlex.quote(where)}), or delete it"
+            )
+        return registry
 
     def with_views(self, views: Views, model: ModelIdentity) -> Registry:
         """Return the registry with further views, as building; those it has stay as they are."""
@@ -184,17 +224,20 @@ class Registry(BaseModel):
             for name, begun in self.successors.items()
             if successors[name].vector != begun.vector
         ]
-        return self.model_copy(update={"successors": successors})._dropping(given_up)
+        return self.model_copy(update={"successors": successors}).dropping(given_up)
 
-    def switched(self) -> Registry:
-        """Return the registry with every successor in the place of what it replaces."""
+    def switched(self, vectors: Iterable[str]) -> Registry:
+        """Return the registry with these successors in the place of what they replace."""
+        chosen = set(vectors)
         taken = {
             name: record.model_copy(update={"state": "ready", "replaces": None})
             for name, record in self.successors.items()
+            if record.vector in chosen
         }
+        left = {name: record for name, record in self.successors.items() if name not in taken}
         replaced = [self.records[name] for name in taken]
-        switched = self.model_copy(update={"records": self.records | taken, "successors": {}})
-        return switched._dropping(replaced)
+        switched = self.model_copy(update={"records": self.records | taken, "successors": left})
+        return switched.dropping(replaced)
 
     def ready(self, names: Iterable[str]) -> Registry:
         """Return the registry with these views marked as ready."""
@@ -241,9 +284,10 @@ class Registry(BaseModel):
             )
         coming = {other: record for other, record in self.successors.items() if other != name}
         gone = [record for record in self.written if record.name == name]
-        return self.model_copy(update={"records": left, "successors": coming})._dropping(gone)
+        return self.model_copy(update={"records": left, "successors": coming}).dropping(gone)
 
-    def _dropping(self, gone: Iterable[ViewRecord]) -> Registry:
+    def dropping(self, gone: Iterable[ViewRecord]) -> Registry:
+        """Return the registry with these vectors as still to be deleted."""
         marked = {record.vector: record.model_copy(update={"state": "dropped"}) for record in gone}
         return self.model_copy(update={"dropped": self.dropped | marked})
 
@@ -254,11 +298,13 @@ class Registry(BaseModel):
 
     def entries(self) -> dict[str, Any]:
         """Return the flat entries for an engine to keep."""
-        head = {
+        head: dict[str, Any] = {
             "format": FORMAT,
             "created": self.created.isoformat(),
             "storage": self.storage.model_dump(mode="json", exclude_defaults=True),
         }
+        if self.unfinished is not None:
+            head["unfinished"] = self.unfinished.model_dump()
         return {COLLECTION_KEY: head} | {
             VIEW_KEY + record.vector: record.model_dump(mode="json", exclude_none=True)
             for record in [*self.written, *self.dropped.values()]

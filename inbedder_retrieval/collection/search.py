@@ -122,7 +122,7 @@ class _Finder:
             count *= 4
 
     def _candidates(self, reach: int) -> int:
-        return self.asked.candidates or max(200, 10 * reach)
+        return self.asked.candidates or max(100, 10 * reach)
 
     async def _nearest(self, limit: int) -> list[FoundPoint]:
         queries = [

@@ -1,22 +1,30 @@
 """A store: an engine, the registry of what it holds, and what embeds.
 
 Everything a collection does works on a store. The registry may be changed by others at any time,
-so what writes reads it anew, and writes back only the entries it has changed.
+so what writes reads it anew, and writes back only the entries it has changed. In one process one
+change waits for the other; two processes on a server can only undo each other in the same view.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 
-from inbedder_retrieval.collection.engine import Engine
+from inbedder_retrieval.collection.engine import Engine, Point
 from inbedder_retrieval.collection.registry import Registry, ViewRecord
+from inbedder_retrieval.collection.schema import ID
 from inbedder_retrieval.embedder import Embedder
 from inbedder_retrieval.embeddings import Embeddings, TextEmbedder, check_finite
+from inbedder_retrieval.errors import EngineError
 from inbedder_retrieval.views import View, Views
 
 __all__ = ["Known", "Store"]
+
+# How often a task looks whether the change before its own is done.
+POLL_SECONDS = 0.005
 
 
 @dataclass
@@ -27,11 +35,26 @@ class Known:
         registry: as it was read last.
         embedders: those that were given or loaded, by fingerprint.
         indexed: the fields for which a payload index was asked.
+        changing: held by who changes the registry.
     """
 
     registry: Registry
     embedders: dict[str, TextEmbedder] = field(default_factory=dict)
     indexed: set[str] = field(default_factory=set)
+    changing: threading.Lock = field(default_factory=threading.Lock)
+    _moments: count[int] = field(default_factory=count)
+    _moment: int = -1
+    _learning: threading.Lock = field(default_factory=threading.Lock)
+
+    def moment(self) -> int:
+        """Return when this is: before what is asked for later."""
+        return next(self._moments)
+
+    def learn(self, registry: Registry, moment: int) -> None:
+        """Keep a registry as it was at a moment, unless a later one is known."""
+        with self._learning:
+            if moment > self._moment:
+                self.registry, self._moment = registry, moment
 
 
 @dataclass(frozen=True)
@@ -54,17 +77,48 @@ class Store:
 
     async def refresh(self) -> Registry:
         """Read the registry anew."""
-        entries = await self.engine.read_registry()
-        self.known.registry = Registry.from_entries(entries, self.location)
-        return self.known.registry
-
-    async def change(self, registry: Registry) -> Registry:
-        """Write what differs from the registry as it was read last."""
-        changes = registry.changes(self.known.registry)
-        if changes:
-            await self.engine.write_registry(changes)
-        self.known.registry = registry
+        moment = self.known.moment()
+        registry = Registry.from_entries(await self.engine.read_registry(), self.location)
+        self.known.learn(registry, moment)
         return registry
+
+    async def change(self, revise: Callable[[Registry], Registry]) -> Registry:
+        """Read the registry anew and write what `revise` changes in it.
+
+        Vectors that it lists and did not list before are made first: what is listed is there.
+        """
+        # Held while a task awaits its server, so another task must not block the event loop.
+        while not self.known.changing.acquire(blocking=not self.threaded):
+            await asyncio.sleep(POLL_SECONDS)
+        try:
+            before = await self.refresh()
+            after = revise(before)
+            have = {record.vector for record in before.written}
+            fresh = [record for record in after.written if record.vector not in have]
+            if fresh:
+                await self.engine.add_vectors({one.vector: one.dimension for one in fresh})
+            if changes := after.changes(before):
+                await self.engine.write_registry(changes)
+            self.known.learn(after, self.known.moment())
+            return after
+        finally:
+            self.known.changing.release()
+
+    async def fill(self, points: Sequence[Point], names: Sequence[str]) -> None:
+        """Write vectors to those of the points that are stored still and lack any of `names`.
+
+        Raises:
+            EngineError: the engine refused, and not because a point was deleted meanwhile.
+        """
+        while points:
+            try:
+                await self.engine.fill_vectors(points, names)
+                return
+            except EngineError:
+                there = await self.engine.retrieve([point.id for point in points], [ID])
+                if len(there) == len(points):
+                    raise
+                points = [point for point in points if point.id in there]
 
     def use(self, embedder: TextEmbedder) -> TextEmbedder:
         """Embed with this one.

@@ -33,7 +33,12 @@ def test_a_copy_there_and_back_finds_what_the_first_finds(
     before = found(run, first)
     assert len(before) == 10
     with QdrantServer() as server:
-        way = [first, tmp_path / "a.parquet", f"{server.url}/rows", tmp_path / "last.inb"]
+        way: list[str | Path] = [
+            first,
+            tmp_path / "a.parquet",
+            f"{server.url}/rows",
+            tmp_path / "last.inb",
+        ]
         for source, target in itertools.pairwise(way):
             said = run("copy", source, target)
             assert (said.code, said.err) == (0, "")

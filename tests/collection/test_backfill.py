@@ -191,7 +191,7 @@ def test_what_a_crash_left_of_a_drop_is_not_taken_for_a_views_vectors(
     collection.add_view(TONE)
     # The registry is written first; then the process dies.
     store = collection._store
-    run(store.change(store.registry.without("tone")))
+    run(store.change(lambda registry: registry.without("tone")))
     edited = [Document("x " + document.text, id=document.id) for document in documents[:4]]
     collection.add(edited)
     assert collection.add_view(TONE) == len(documents)

@@ -211,7 +211,7 @@ def test_a_damaged_registry_says_which_file_it_is(tmp_path: Path, content: bytes
 def test_a_folder_without_its_registry_is_no_collection(tmp_path: Path) -> None:
     make(tmp_path / "c.inb").close()
     (tmp_path / "c.inb" / "registry.json").unlink()
-    with pytest.raises(CollectionNotFound, match=r"is not a collection \(it has neither"):
+    with pytest.raises(CollectionNotFound, match=r"any more: its registry\.json is gone"):
         open_engine(tmp_path / "c.inb")
 
 

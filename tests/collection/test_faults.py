@@ -1,102 +1,148 @@
-"""Many threads at once, and processes that are killed: nothing acknowledged is lost."""
+"""Full disks, files that may not grow, damaged files: one error, and nothing is lost."""
 
 from __future__ import annotations
 
-import random
-import signal
+import shutil
 import subprocess
 import sys
-import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from uuid import UUID
 
+import numpy as np
 import pytest
 
-from inbedder_retrieval import (
-    Document,
-    ViewCollection,
-)
-from inbedder_retrieval.testing import FakeEmbedder
+from inbedder_retrieval import Document, EngineError, ViewCollection
+from inbedder_retrieval.collection.edge import EdgeEngine
+from inbedder_retrieval.collection.engine import Point, VectorQuery
+from inbedder_retrieval.collection.flow import run
+from tests.collection.engines import create_engine
+from tests.collection.killed import FAKE, check_vectors
+
+resource = pytest.importorskip("resource", reason="limits of files are POSIX's")
+
+PRIVATE = ["unshare", "--user", "--map-root-user", "--mount"]
+TONE = {"tone": "Is it polite?"}
 
 
-def test_threads_that_read_and_write_at_once_lose_nothing(collection: ViewCollection) -> None:
-    errors: list[BaseException] = []
-    barrier = threading.Barrier(8)
-
-    def work(worker: int) -> None:
-        try:
-            barrier.wait()
-            for turn in range(5):
-                names = [f"{worker}-{turn}-{n}" for n in range(10)]
-                rows = {"worker": worker, "turn": f"t{turn}"}
-                collection.add(Document(f"text {name}", id=name, metadata=rows) for name in names)
-                assert collection.delete(names[:2]) == 2
-                assert [d.id for d in collection.get(names)] == names[2:]
-                hits = collection.search(f"text {names[5]}", view="need", limit=1, filter=rows)
-                assert [hit.id for hit in hits] == [names[5]]
-                weights = {"need": 1.0, "feeling": 0.5}
-                assert collection.search(f"text {names[5]}", views=weights)[0].id == names[5]
-        except BaseException as error:
-            errors.append(error)
-
-    threads = [threading.Thread(target=work, args=(worker,)) for worker in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert errors == []
-    assert collection.count() == 8 * 5 * 8
-    everything = [f"{w}-{t}-{n}" for w in range(8) for t in range(5) for n in range(2, 10)]
-    assert [d.id for d in collection.get(everything)] == everything
+def some(start: int, stop: int) -> list[Document]:
+    return [
+        Document(f"text {n % 7}", id=n, metadata={"long": "x" * 500}) for n in range(start, stop)
+    ]
 
 
-ROUND = 5000
-ADD = """
-import sys
-from inbedder_retrieval import Document, ViewCollection
-from inbedder_retrieval.testing import FakeEmbedder
-place, start, stop = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-collection = ViewCollection.open(place, FakeEmbedder(dimension=16))
-collection.add(
-    (Document(f"word{n} and", id=n, metadata={"n": n}) for n in range(start, stop)),
-    progress=lambda done: print(done, flush=True),
-)
-"""
+@pytest.fixture
+def kept(tmp_path: Path) -> Iterator[ViewCollection]:
+    with ViewCollection.create(tmp_path / "c.inb", {"near": "What is it?"}, FAKE) as collection:
+        collection.add(some(0, 100))
+        yield collection
 
 
-@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no SIGKILL here")
-def test_a_killed_process_loses_nothing_it_acknowledged(tmp_path: Path) -> None:
-    seeded = random.Random(11)
-    place = tmp_path / "c.inb"
-    fake = FakeEmbedder(dimension=16)
-    ViewCollection.create(place, {"need": "What is needed?"}, fake).close()
-    killed = 0
-    for start in range(0, 6 * ROUND, ROUND):
-        command = [sys.executable, "-c", ADD, str(place), str(start), str(start + ROUND)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-            assert process.stdout is not None
-            heard = [process.stdout.readline() for _ in range(seeded.randint(1, 6))]
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(timeout=seeded.uniform(0, 0.02))
-            process.kill()
-            heard += process.stdout.readlines()
-        killed += process.returncode == -signal.SIGKILL
-        acknowledged = int(heard[-1])
-        rows = [
-            Document(f"word{n} and", id=n, metadata={"n": n}) for n in range(start, start + ROUND)
-        ]
-        with ViewCollection.open(place, fake) as collection:
-            # Some of the batch that was being written may be there as well.
-            assert start + acknowledged <= collection.count() <= start + ROUND
-            assert collection.get(range(start, start + acknowledged)) == rows[:acknowledged]
-            for row in seeded.sample(rows[:acknowledged], 15):
-                hit = collection.search(row.text, limit=1)[0]
-                assert (hit.id, hit.text, hit.metadata) == (row.id, row.text, row.metadata)
-                assert hit.score == pytest.approx(1, abs=1e-5)
-            report = collection.add(rows)
-            assert report.unchanged >= acknowledged
-            assert report.added + report.unchanged == ROUND
-            assert collection.count() == start + ROUND
-    with ViewCollection.open(place, fake) as collection:
-        assert len(collection.get(range(6 * ROUND))) == 6 * ROUND
-    assert killed >= 3
+@contextmanager
+def files_of(size: int) -> Iterator[None]:
+    """Let no file of this process, nor of one it starts, grow beyond a size."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_full_disk_is_one_error_and_with_room_again_the_same_call_finishes(
+    tmp_path: Path,
+) -> None:
+    """On a small disk of its own, where the system lets us have one."""
+    tried = [*PRIVATE, "mount", "-t", "tmpfs", "tmpfs", str(tmp_path)]
+    if shutil.which("unshare") is None or subprocess.run(tried, capture_output=True).returncode:
+        pytest.skip("no disk can be mounted here")
+    command = [*PRIVATE, sys.executable, "-m", "tests.collection.full_disk", str(tmp_path / "disk")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    add, add_view, rename, delete = done.stdout.splitlines()
+    assert "no room" in add
+    assert "no room" in add_view
+    assert "No space left on device" in rename
+    assert "no room" in delete
+
+
+def test_a_write_that_the_disk_refuses_is_one_error_and_can_be_made_again(
+    kept: ViewCollection,
+) -> None:
+    stored = 100
+
+    def add() -> None:
+        nonlocal stored
+        while stored < 100_000:
+            kept.add(some(stored, stored + 200))
+            stored += 200
+
+    with files_of(50_000), pytest.raises(EngineError, match=r"could not (write|flush)"):
+        add()
+    assert kept.get(range(stored)) == some(0, stored)
+    report = kept.add(some(0, stored + 400))
+    assert report.unchanged >= stored
+    assert kept.get(range(stored + 400)) == some(0, stored + 400)
+    check_vectors(kept)
+
+
+def test_a_view_that_the_disk_refuses_leaves_the_others_and_can_be_added_again(
+    kept: ViewCollection,
+) -> None:
+    with files_of(10_000), pytest.raises(EngineError, match=r"copy of its shard.*too large"):
+        kept.add_view(TONE)
+    assert kept.views.names == ["near"]
+    assert kept.add_view(TONE) == 100
+    check_vectors(kept)
+    # Vectors that are made, and a registry that cannot be written.
+    with files_of(100), pytest.raises(EngineError, match=r"registry\.json cannot be written"):
+        kept.rename_view("tone", "voice")
+    assert kept.views.names == ["near", "tone"]
+    kept.rename_view("tone", "voice")
+    assert kept.views.names == ["near", "voice"]
+    assert kept.get(range(100)) == some(0, 100)
+
+
+def test_graphs_that_the_disk_refuses_leave_the_points_as_they_were(tmp_path: Path) -> None:
+    engine = create_engine(tmp_path / "c.inb", {"near": 256}, {})
+    rows = np.random.default_rng(0).standard_normal((12_000, 256)).astype(np.float32)
+    for start in range(0, len(rows), 1000):
+        engine.upsert(
+            [
+                Point(str(UUID(int=n)), {"n": n}, {"near": rows[n]})
+                for n in range(start, start + 1000)
+            ]
+        )
+    with (
+        files_of(1_000_000),
+        pytest.raises(EngineError, match=r"could not optimize .*; Qdrant Edge says: [^\n]+$"),
+    ):
+        engine.optimize()
+    for _ in range(2):
+        assert engine.count() == len(rows)
+        found = engine.search([VectorQuery("near", rows[7])], limit=1)
+        assert [point.payload for point in found] == [{"n": 7}]
+        engine.optimize()
+    engine.close()
+
+
+def test_a_write_that_finds_no_room_is_refused_before_edge_sees_it(kept: ViewCollection) -> None:
+    engine = kept._store.engine
+    assert isinstance(engine, EdgeEngine)
+    free = shutil.disk_usage(engine._folder).free
+    [vector] = run(engine.vectors())
+    # It claims memory that is never touched.
+    wide = np.broadcast_to(np.float32(1), (free,))
+    point = Point("00000000-0000-0000-0000-000000000001", {}, {vector: wide})
+    with pytest.raises(EngineError, match=r"has no room: its disk has \d+ MiB left, and \d+ MiB"):
+        run(engine.upsert([point]))
+    assert kept.count() == 100
+
+
+def test_a_panic_of_edge_is_an_engine_error(kept: ViewCollection, tmp_path: Path) -> None:
+    kept.close()
+    [damaged] = (tmp_path / "c.inb" / "shard").rglob("vectors/status.dat")
+    damaged.write_bytes(b"")
+    with pytest.raises(EngineError, match=r"could not open the collection at .*out of bounds"):
+        ViewCollection.open(tmp_path / "c.inb", FAKE)

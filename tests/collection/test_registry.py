@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inbedder_retrieval import CollectionError, ModelMismatch, UnknownView, View, Views
-from inbedder_retrieval.collection.registry import Registry, vector_name
+from inbedder_retrieval.collection.registry import Registry, Unfinished, vector_name
 
 VIEWS = Views.of({"feeling": "How does it feel?", "general": None, "größe": "Wie groß ist es?"})
 
@@ -119,3 +119,15 @@ def test_a_registry_accepts_the_model_that_wrote_it_and_no_other() -> None:
 def test_an_unknown_view_is_answered_with_those_there_are() -> None:
     with pytest.raises(UnknownView, match=r"no view 'need' here.*feeling, general, größe"):
         new_registry().record("need")
+
+
+def test_a_copy_that_is_not_whole_is_read_only_by_who_finishes_it() -> None:
+    mark = Unfinished(source="/srv/it's.inb", identity="x")
+    half = new_registry().model_copy(update={"unfinished": mark})
+    entries = json.loads(json.dumps(half.entries()))
+    assert Registry.from_entries(entries, "b.inb", allow_unfinished=True) == half
+    with pytest.raises(CollectionError, match=r"inbedder copy '/srv/it'\"'\"'s.inb' b.inb\), or"):
+        Registry.from_entries(entries, "b.inb")
+    whole = half.model_copy(update={"unfinished": None})
+    assert list(whole.changes(half)) == ["inbedder"]
+    assert Registry.from_entries(entries | whole.changes(half), "b.inb") == whole
