@@ -19,6 +19,7 @@
         ├── ViewNotReady                some documents lack it still
         ├── ModelMismatch               another model than the one that wrote the vectors
         └── EngineError                 what Qdrant said, in its own words
+            └── ServerUnavailable       a server that does not answer, or is too busy
 
 Each message says what was found, what was wanted and what to do. One is raised before anything
 is written, or after a whole batch was; never in the middle of one.
@@ -107,3 +108,7 @@ class ModelMismatch(CollectionError):
 
 class EngineError(CollectionError):
     """The storage engine refused or failed; its own words are in the message."""
+
+
+class ServerUnavailable(EngineError):
+    """A server did not answer, or was too busy, for as long as patience lasted."""

@@ -77,13 +77,11 @@ async def _fill(store: Store, points: list[Point], records: Sequence[ViewRecord]
             f"view {records[0].name!r} is being built with {records[0].model}, which is not the "
             "model here; go on where it was begun, or drop the view"
         )
-    await store.fill(
-        [
-            replace(point, payload={}, vectors={name: vectors[name][row] for name in names})
-            for row, point in enumerate(points)
-        ],
-        names,
-    )
+    filled = [
+        replace(point, payload={}, vectors={name: vectors[name][row] for name in names})
+        for row, point in enumerate(points)
+    ]
+    await store.to_stored(lambda some: store.engine.fill_vectors(some, names), filled)
     # A writer that does not know these views yet may have changed a text meanwhile: what was
     # filled is of the old one, and has to be filled again.
     now = await store.engine.retrieve([point.id for point in points], [HASH])
@@ -92,5 +90,4 @@ async def _fill(store: Store, points: list[Point], records: Sequence[ViewRecord]
         for point in points
         if point.id in now and now[point.id].payload.get(HASH) != point.payload.get(HASH)
     ]
-    if stale:
-        await store.engine.clear_vectors(stale, names)
+    await store.to_stored(lambda some: store.engine.clear_vectors(some, names), stale)

@@ -91,7 +91,7 @@ class ClientEngine:
         storage: Storage,
     ) -> None:
         action = "create a collection"
-        await self._check_version()
+        await self._check_version(action)
         if await self._call(action, "collection_exists", patience=0.0):
             raise CollectionExists(
                 f"{location} already has a collection {self._collection!r}; "
@@ -134,7 +134,7 @@ class ClientEngine:
 
     async def _exists(self) -> bool:
         action = "open the collection"
-        await self._check_version()
+        await self._check_version(action)
         if await self._call(action, "collection_exists", patience=0.0):
             return True
         if not self._server:
@@ -142,11 +142,10 @@ class ClientEngine:
         # An alias stands for a collection in every other call.
         return await real_name(self._line, self._collection) != self._collection
 
-    async def _check_version(self) -> None:
+    async def _check_version(self, action: str) -> None:
         """Learn what the server can do; raise EngineError where that is not enough."""
         if not self._server:
             return
-        action = "ask the server for its version"
         said = str((await self._line.ask(action, "info", patience=0.0)).version)
         numbers = tuple(int(number) for number in re.findall(r"\d+", said)[:2])
         if numbers < OLDEST:

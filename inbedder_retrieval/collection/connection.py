@@ -26,12 +26,14 @@ class Connection:
             is too busy (429, 502, 503, 504). Every write may be repeated without harm. The first
             request of all is not: a wrong address is said at once.
         grpc: whether to use gRPC. None uses it where the address has Qdrant's own port 6333 and
-            the port for gRPC, 6334, is open.
+            the port for gRPC is open.
+        grpc_port: the port for gRPC.
     """
 
     timeout: float = 60.0
     patience: float = 30.0
     grpc: bool | None = None
+    grpc_port: int = 6334
 
     def __post_init__(self) -> None:
         for name in ("timeout", "patience"):

@@ -17,8 +17,8 @@ from inbedder_retrieval.collection.storage import OVERSAMPLING, Storage
 
 __all__ = [
     "INDEX_KINDS",
-    "config_of",
     "buffers_of",
+    "config_of",
     "filter_of",
     "found_of",
     "nearest_queries",

@@ -27,7 +27,7 @@ from inbedder_retrieval.collection.storage import Storage
 from inbedder_retrieval.collection.store import Store
 from inbedder_retrieval.documents import Document
 from inbedder_retrieval.embeddings import Embeddings, OnLong
-from inbedder_retrieval.errors import DocumentError, EngineError, TextError
+from inbedder_retrieval.errors import DocumentError, EngineError, ServerUnavailable, TextError
 
 __all__ = ["IndexReport", "add_documents", "shard_of"]
 
@@ -124,7 +124,7 @@ async def _write(
     await store.engine.delete(moved)
     if fresh:
         await _embed_and_upsert(store, fresh, on_long, report)
-    await store.engine.overwrite_payload(relabelled)
+    await store.to_stored(store.engine.overwrite_payload, relabelled)
 
 
 async def _embed_and_upsert(
@@ -144,6 +144,8 @@ async def _embed_and_upsert(
         try:
             await store.engine.upsert(points)
             break
+        except ServerUnavailable:
+            raise
         except EngineError:
             # A view may have been dropped or rebuilt meanwhile; then all is written once more.
             if (await store.refresh()).written == registry.written:
@@ -156,8 +158,9 @@ async def _embed_and_upsert(
         names = [record.vector for record in later]
         found = await store.embed(texts, later)
         if found:
-            await store.fill(
-                _with_vectors(points, found), [name for name in names if name in found]
+            names = [name for name in names if name in found]
+            await store.to_stored(
+                lambda some: store.engine.fill_vectors(some, names), _with_vectors(points, found)
             )
 
 

@@ -31,7 +31,7 @@ from inbedder_retrieval.errors import InputError
 
 __all__ = ["Line"]
 
-REST_PORT, GRPC_PORT, PROBE_SECONDS = 6333, 6334, 0.5
+REST_PORT, PROBE_SECONDS = 6333, 0.5
 
 
 class Line:
@@ -111,6 +111,7 @@ def _dial(
             port=address.port,
             timeout=connection.timeout,
             prefer_grpc=_has_grpc(address, connection),
+            grpc_port=connection.grpc_port,
             # A channel that has lost its server looks for it again after a second; we sooner.
             grpc_options={"grpc.initial_reconnect_backoff_ms": 200},
             api_key=os.environ.get("QDRANT_API_KEY"),
@@ -130,7 +131,8 @@ def _has_grpc(address: ServerAddress, connection: Connection) -> bool:
         # Another server may have the port for gRPC.
         return False
     try:
-        with socket.create_connection((address.host, GRPC_PORT), timeout=PROBE_SECONDS):
+        place = (address.host, connection.grpc_port)
+        with socket.create_connection(place, timeout=PROBE_SECONDS):
             return True
     except OSError:
         return False

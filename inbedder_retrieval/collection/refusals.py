@@ -18,7 +18,12 @@ from qdrant_client.http.exceptions import (
 )
 
 from inbedder_retrieval.collection.location import is_server
-from inbedder_retrieval.errors import CollectionLocked, EngineError, InbedderError
+from inbedder_retrieval.errors import (
+    CollectionLocked,
+    EngineError,
+    InbedderError,
+    ServerUnavailable,
+)
 
 __all__ = ["is_passing", "local_errors", "translated"]
 
@@ -52,23 +57,24 @@ def translated(error: Exception, action: str, where: str) -> InbedderError:
     """Return what to raise for what qdrant-client raised."""
     if isinstance(error, InbedderError):
         return error
+    kind = ServerUnavailable if is_passing(error) else EngineError
     denied = "; set QDRANT_API_KEY to a key the server accepts"
     if isinstance(error, UnexpectedResponse):
         hint = denied if error.status_code in (401, 403) else ""
-        return EngineError(f"could not {action}; Qdrant says: {_words(error)}{hint}")
+        return kind(f"could not {action}; Qdrant says: {_words(error)}{hint}")
     if isinstance(error, grpc.RpcError):
         hint = denied if error.code() in DENIED_GRPC else ""
         if error.code() in BUSY_GRPC:
             hint = "; start it, or check the address"
-        return EngineError(f"could not {action} at {where}; Qdrant says: {error.details()}{hint}")
+        return kind(f"could not {action} at {where}; Qdrant says: {error.details()}{hint}")
     if isinstance(error, ResponseHandlingException):
-        return EngineError(
+        return kind(
             f"could not {action}: no Qdrant server answers at {where} ({error.source}); "
             "start it, or check the address"
         )
     if isinstance(error, (ApiException, QdrantException, *BUILT_IN)):
         at = f" at {where}" if is_server(where) else ""
-        return EngineError(f"could not {action}{at}; Qdrant says: {error}")
+        return kind(f"could not {action}{at}; Qdrant says: {error}")
     raise error
 
 

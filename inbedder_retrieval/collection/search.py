@@ -22,7 +22,13 @@ from inbedder_retrieval.collection.registry import Registry, ViewRecord
 from inbedder_retrieval.collection.schema import ID, METADATA, TEXT, metadata_of
 from inbedder_retrieval.collection.store import Store
 from inbedder_retrieval.documents import AnswerWord, Hit
-from inbedder_retrieval.errors import EngineError, InputError, UnknownView, ViewNotReady
+from inbedder_retrieval.errors import (
+    EngineError,
+    InputError,
+    ServerUnavailable,
+    UnknownView,
+    ViewNotReady,
+)
 
 __all__ = ["search"]
 
@@ -37,6 +43,8 @@ async def search(store: Store, asked: Search) -> list[Hit]:
         try:
             hits = await _search(store, asked)
             break
+        except ServerUnavailable:
+            raise
         except (EngineError, UnknownView):
             # Somebody else may have renamed, rebuilt or dropped a view meanwhile.
             if await store.refresh() == registry:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from itertools import count
+from typing import Any, TypeAlias
 
 from inbedder_retrieval.collection.engine import Engine, Point
 from inbedder_retrieval.collection.registry import Registry, ViewRecord
@@ -23,6 +24,7 @@ from inbedder_retrieval.views import View, Views
 
 __all__ = ["Known", "Store"]
 
+Write: TypeAlias = Callable[[Sequence[Point]], Coroutine[Any, Any, None]]
 # How often a task looks whether the change before its own is done.
 POLL_SECONDS = 0.005
 
@@ -104,15 +106,15 @@ class Store:
         finally:
             self.known.changing.release()
 
-    async def fill(self, points: Sequence[Point], names: Sequence[str]) -> None:
-        """Write vectors to those of the points that are stored still and lack any of `names`.
+    async def to_stored(self, write: Write, points: Sequence[Point]) -> None:
+        """Write to those of the points that are stored still; engines refuse any that is not.
 
         Raises:
             EngineError: the engine refused, and not because a point was deleted meanwhile.
         """
         while points:
             try:
-                await self.engine.fill_vectors(points, names)
+                await write(points)
                 return
             except EngineError:
                 there = await self.engine.retrieve([point.id for point in points], [ID])
