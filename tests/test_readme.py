@@ -38,7 +38,7 @@ def test_the_commands_for_a_file_of_ones_own_run(
     blocks = re.findall(r"^```\w*\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
     block = next(block for block in blocks if "reviews.inb" in block)
     commands = block.replace("\\\n", " ").splitlines()
-    assert len(commands) == 16
+    assert len(commands) == 17
     for command in commands:
         program, *arguments = shlex.split(command)
         assert program == "inbedder"

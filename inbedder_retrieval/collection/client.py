@@ -196,23 +196,29 @@ class ClientEngine:
 
     async def vectors(self) -> dict[str, int]:
         """Return the width of every named vector."""
+        return {name: params.size for name, params in (await self._parameters()).items()}
+
+    async def _parameters(self) -> dict[str, models.VectorParams]:
         vectors = (await self._about()).config.params.vectors
-        if not isinstance(vectors, dict):
-            return {}
-        return {name: params.size for name, params in vectors.items()}
+        return vectors if isinstance(vectors, dict) else {}
 
     async def add_vectors(self, widths: Mapping[str, int]) -> None:
         """Make named vectors that no point has yet; one that is there stays as it is."""
-        have = await self.vectors() if widths else {}
+        have = await self._parameters()
+        on_disk = any(params.on_disk for params in have.values())
         for name in widths.keys() - have:
             config = models.DenseVectorNameConfig(
                 dense=models.DenseVectorConfig(size=widths[name], distance=models.Distance.COSINE)
             )
-            await self._call(f"make the vector {name}", "create_vector_name", name, config)
+            action = f"make the vector {name}"
+            await self._call(action, "create_vector_name", name, config)
+            if on_disk and self._server:  # Which can only be told once it is there.
+                lies = {name: models.VectorParamsDiff(on_disk=True)}
+                await self._call(action, "update_collection", vectors_config=lies)
 
     async def drop_vectors(self, names: Sequence[str]) -> None:
         """Delete named vectors from all points; one that is not there is passed over."""
-        have = await self.vectors() if names else {}
+        have = await self.vectors()
         for name in names:
             if name in have:
                 await self._call(f"drop the vector {name}", "delete_vector_name", name)
@@ -220,12 +226,8 @@ class ClientEngine:
     async def count(self, where: Where | None = None, *, lacking: Sequence[str] = ()) -> int:
         """Count points exactly: those that fit the filter and lack any of these vectors."""
         await make_way(self, where)
-        found = await self._call(
-            "count",
-            "count",
-            count_filter=filter_of(where, lacking, dialect=self._dialect),
-            exact=True,
-        )
+        conditions = filter_of(where, lacking, dialect=self._dialect)
+        found = await self._call("count", "count", count_filter=conditions, exact=True)
         return cast("int", found.count)
 
     async def scroll(

@@ -54,6 +54,8 @@ shard.optimize()
 shard.close()
 """
 PROGRESS_SECONDS = 0.5
+# Edge locks its write-ahead log.
+LOG = "wal"
 # What is written goes into the log, into a segment, and may be moved to another.
 WRITTEN_TIMES = 3
 # A deletion is a line in the log: there must be a way to make room.
@@ -318,7 +320,8 @@ def _translated(action: str) -> Iterator[None]:
         if "WAL" in str(error) and "WouldBlock" in str(error):
             raise CollectionLocked(
                 f"could not {action}: it is held by another process, or by another object in "
-                "this one; close that first (a folder has one user at a time, a server many)"
+                f"this one (the lock is on {SHARD}/{LOG} in it); close that first (a folder has "
+                "one user at a time, a server many)"
             ) from error
         raise EngineError(f"could not {action}; Qdrant Edge says: {error}") from error
 

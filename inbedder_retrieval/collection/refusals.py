@@ -97,7 +97,8 @@ def local_errors(folder: Path) -> Iterator[None]:
     except RuntimeError as error:
         raise CollectionLocked(
             f"could not open {folder}: it is held by another process, or by another object in "
-            "this one; close that first (a folder has one user at a time, a server many)"
+            "this one (the lock is on .lock in it); close that first (a folder has one user at a "
+            "time, a server many)"
         ) from error
     except OSError as error:
         raise EngineError(f"could not open {folder}: {error}") from error

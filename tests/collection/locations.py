@@ -36,6 +36,7 @@ def a_location(kind: str, parent: Path) -> Iterator[str | Path]:
             pytest.skip("QDRANT_URL is not set, so there is no server to test on")
         name = f"inbedder-test-{uuid.uuid4().hex}"
         yield f"{url.rstrip('/')}/{name}"
-        client = QdrantClient(url=url, api_key=os.environ.get("QDRANT_API_KEY"))
+        key = os.environ.get("QDRANT_API_KEY")
+        client = QdrantClient(url=url, api_key=key, check_compatibility=False)
         client.delete_collection(name)
         client.close()

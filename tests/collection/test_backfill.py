@@ -1,9 +1,5 @@
 from __future__ import annotations
 
-import random
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -234,45 +230,3 @@ def test_vectors_that_are_no_numbers_are_not_written(
             collection.add_view(TONE)
         with pytest.raises(ViewNotReady):
             collection.search("the phone", view="tone")
-
-
-ADD_AND_DROP = """
-import sys
-import inbedder_retrieval.collection.backfill as backfill
-from inbedder_retrieval import View, ViewCollection
-from inbedder_retrieval.testing import FakeEmbedder
-
-backfill.BATCH_DOCUMENTS = 16
-with ViewCollection.open(sys.argv[1], FakeEmbedder()) as collection:
-    print("begun", flush=True)
-    while True:
-        collection.add_view(View("tone", "Is it polite?"))
-        collection.drop_view("tone")
-"""
-
-
-def test_a_process_killed_while_views_come_and_go_leaves_what_can_be_finished(
-    tmp_path: Path, fake: FakeEmbedder
-) -> None:
-    pick = random.Random(7)
-    folder = tmp_path / "c.inb"
-    documents = [Document(f"text {number} of the lamp", id=number) for number in range(200)]
-    with ViewCollection.create(folder, {"general": None}, fake) as collection:
-        collection.add(documents)
-    for turn in range(5):
-        child = subprocess.Popen(
-            [sys.executable, "-c", ADD_AND_DROP, str(folder)], stdout=subprocess.PIPE
-        )
-        with child:
-            assert child.stdout is not None
-            child.stdout.readline()
-            time.sleep(pick.random() * 0.3)
-            child.kill()
-        edited = pick.randrange(200)
-        documents[edited] = Document(f"edited in turn {turn}", id=edited)
-        with ViewCollection.open(folder, fake) as collection:
-            collection.add([documents[edited]])
-            collection.add_view(TONE)
-            hits = collection.search("the phone", view="tone", limit=300)
-            found = {hit.id: hit.score for hit in hits}
-            assert found == pytest.approx(wanted(fake, documents, TONE), abs=1e-5)

@@ -41,11 +41,12 @@ def test_a_server_is_told_everything(qdrant_server: QdrantServer, fake: FakeEmbe
     place = f"{qdrant_server.url}/c"
     with ViewCollection.create(place, VIEW, fake, storage=storage) as collection:
         assert collection.info().storage == storage
-    client = QdrantClient(url=qdrant_server.url)
+        collection.add_view({"tone": "Is it polite?"})
+    client = QdrantClient(url=qdrant_server.url, check_compatibility=False)
     about = client.get_collection("c")
     vectors = about.config.params.vectors
     assert isinstance(vectors, dict)
-    assert [params.on_disk for params in vectors.values()] == [True]
+    assert [params.on_disk for params in vectors.values()] == [True, True]
     assert (about.config.hnsw_config.m, about.config.hnsw_config.ef_construct) == (24, 200)
     assert about.config.quantization_config is not None
     assert about.config.quantization_config.model_dump(exclude_none=True) == {
