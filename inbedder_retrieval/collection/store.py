@@ -19,7 +19,7 @@ from inbedder_retrieval.collection.registry import Registry, ViewRecord
 from inbedder_retrieval.collection.schema import ID
 from inbedder_retrieval.embedder import Embedder
 from inbedder_retrieval.embeddings import Embeddings, TextEmbedder, check_finite
-from inbedder_retrieval.errors import EngineError
+from inbedder_retrieval.errors import EngineError, ServerUnavailable
 from inbedder_retrieval.views import View, Views
 
 __all__ = ["Known", "Store"]
@@ -116,6 +116,8 @@ class Store:
             try:
                 await write(points)
                 return
+            except ServerUnavailable:
+                raise
             except EngineError:
                 there = await self.engine.retrieve([point.id for point in points], [ID])
                 if len(there) == len(points):
