@@ -88,10 +88,10 @@ class OnnxBackend:
         """Return the vectors (B, V, H) of a batch, with the recipe's head, not yet unit length."""
         # Bound to the device, so that on an accelerator only what is asked for comes back.
         binding = self._session.io_binding()
-        for name, array in blocks_of(batch).items():
-            sent = onnxruntime.OrtValue.ortvalue_from_numpy(
-                np.ascontiguousarray(array), self.runtime.device
-            )
+        # Held until the run is over: older versions of onnxruntime hold no array they are given.
+        given = {name: np.ascontiguousarray(array) for name, array in blocks_of(batch).items()}
+        for name, array in given.items():
+            sent = onnxruntime.OrtValue.ortvalue_from_numpy(array, self.runtime.device)
             binding.bind_ortvalue_input(name, sent)
         binding.bind_output("vectors", self.runtime.device)
         self._session.run_with_iobinding(binding)

@@ -5,6 +5,7 @@ from inbedder_retrieval.collection.connection import Connection
 from inbedder_retrieval.collection.copies import copy_collection
 from inbedder_retrieval.collection.filters import Where
 from inbedder_retrieval.collection.index import IndexReport
+from inbedder_retrieval.collection.layouts import Layout
 from inbedder_retrieval.collection.origin import CopyReport
 from inbedder_retrieval.collection.registry import CollectionInfo, ViewRecord
 from inbedder_retrieval.collection.repair import Findings
@@ -16,6 +17,7 @@ __all__ = [
     "CopyReport",
     "Findings",
     "IndexReport",
+    "Layout",
     "Storage",
     "ViewCollection",
     "ViewRecord",

@@ -16,12 +16,13 @@ from inbedder_retrieval.collection.connection import Connection
 from inbedder_retrieval.collection.copies import copy_archive, copy_store
 from inbedder_retrieval.collection.filters import Where
 from inbedder_retrieval.collection.flow import run
+from inbedder_retrieval.collection.layouts import Layout
 from inbedder_retrieval.collection.lifecycle import (
     check_views,
     sweep,
 )
 from inbedder_retrieval.collection.location import create_engine, open_engine
-from inbedder_retrieval.collection.registry import Registry
+from inbedder_retrieval.collection.registry import ADOPTED_KEY, Registry
 from inbedder_retrieval.collection.storage import Storage
 from inbedder_retrieval.collection.store import Known, Store
 from inbedder_retrieval.embedder import Embedder
@@ -103,7 +104,12 @@ class ViewCollection(BlockingCalls, AwaitedCalls):
         """
         engine = open_engine(location, connection=connection)
         try:
-            registry = Registry.from_entries(run(engine.read_registry()), str(location))
+            entries = run(engine.read_registry())
+            if ADOPTED_KEY in entries:
+                from inbedder_retrieval.collection.adopt import as_adopted
+
+                engine = as_adopted(engine, entries)
+            registry = Registry.from_entries(entries, str(location))
             store = Store(str(location), engine, Known(registry))
             if embedder is not None:
                 store.use(embedder)
@@ -146,6 +152,54 @@ class ViewCollection(BlockingCalls, AwaitedCalls):
             collection.close()
             raise
         return collection
+
+    @classmethod
+    def adopt(
+        cls,
+        location: str | Path,
+        views: ViewsLike | None = None,
+        embedder: TextEmbedder | None = None,
+        *,
+        name: str | None = None,
+        layout: Layout | None = None,
+        connection: Connection | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> ViewCollection:
+        """Add views to a collection that LangChain's or LlamaIndex's `QdrantVectorStore` wrote.
+
+        Its vectors and payloads stay, and both libraries go on reading it. A document's id is its
+        point's. The same call finishes what was interrupted, and takes in what they wrote later.
+
+        Args:
+            location: a server's `http://host:6333/name`, or a folder of qdrant-client's local mode.
+            views: the questions; None where the collection was adopted before.
+            embedder: what embeds; None takes the packaged model, or that of the views there are.
+            name: the collection's name in a folder.
+            layout: under which keys text and metadata are; None finds out by the first point.
+            connection: time-outs and patience with a server.
+            progress: called with the numbers of documents embedded and to be embedded.
+
+        Raises:
+            CollectionNotFound: there is no such collection.
+            CollectionExists: it is one of this package already.
+            InputError: it holds no point, or none of either library; or no view is given.
+            DocumentError: a point's metadata cannot be kept. What came before it is adopted.
+            ViewError, ModelMismatch: there are views that ask something else, or another model's.
+            EngineError: the engine refused.
+        """
+        from inbedder_retrieval.collection.adopt import adopt_collection
+
+        asked = None if views is None else Views.of(views)
+        flow = adopt_collection(
+            location,
+            asked,
+            embedder,
+            name=name,
+            layout=layout,
+            connection=connection,
+            progress=progress,
+        )
+        return cls(run(flow))
 
     @classmethod
     def from_parquet(

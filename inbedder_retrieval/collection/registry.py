@@ -35,6 +35,8 @@ __all__ = [
 FORMAT = 1
 COLLECTION_KEY = "inbedder"
 VIEW_KEY = "inbedder.view."
+# Says that another library's collection was adopted, and how its payloads are laid out.
+ADOPTED_KEY = "inbedder.adopted"
 # Qdrant takes any name up to 255 bytes, but a longer one leaves a shard on disk unreadable.
 MAX_VECTOR_NAME = 64
 

@@ -1,18 +1,15 @@
-"""Collections of LangChain's and LlamaIndex's, as these libraries wrote them (see adopted.json)."""
-
 from __future__ import annotations
 
 import asyncio
 import copy
 import json
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from qdrant_client import QdrantClient, models
+from qdrant_client import models
 
 from inbedder_retrieval import (
     CollectionExists,
@@ -31,87 +28,21 @@ from inbedder_retrieval.collection.adopt import adopt_collection, as_adopted
 from inbedder_retrieval.collection.flow import run
 from inbedder_retrieval.collection.layouts import Layout
 from inbedder_retrieval.collection.location import open_engine
+from inbedder_retrieval.collection.registry import Registry
+from inbedder_retrieval.collection.store import Known, Store
 from inbedder_retrieval.testing import FakeEmbedder
 from inbedder_retrieval.views import ViewsLike
 from tests.collection.qdrant_server import QdrantServer
-
-WRITTEN = json.loads((Path(__file__).parent / "adopted.json").read_text(encoding="utf-8"))
-LIBRARIES = list(WRITTEN)
-QUESTIONS: dict[str, str | None] = {"general": None, "need": "What does the customer need?"}
-TENT, KETTLE, THANKS = (
-    "my tent broke and I want a refund",
-    "the kettle leaks please repair it",
-    "thank you for the kettle",
+from tests.collection.theirs import (
+    KETTLE,
+    LIBRARIES,
+    NAME,
+    QUESTIONS,
+    TENT,
+    THANKS,
+    WRITTEN,
+    Theirs,
 )
-NAME = "theirs"
-
-
-class Theirs:
-    """A collection that another library has written, and how to reach it."""
-
-    def __init__(self, library: str, folder: Path | None, server: QdrantServer) -> None:
-        self.library = library
-        self.folder = folder
-        self.url = server.url
-        self.location = folder or f"{server.url}/{NAME}"
-        points = copy.deepcopy(WRITTEN[library])
-        self.ids = {self.text(point["payload"]): str(point["id"]) for point in points}
-        with self.client() as client:
-            plain = models.VectorParams(size=4, distance=models.Distance.COSINE)
-            client.create_collection(NAME, vectors_config=plain)
-        self.write(points)
-
-    @contextmanager
-    def client(self) -> Iterator[QdrantClient]:
-        if self.folder is not None:
-            client = QdrantClient(path=str(self.folder))
-        else:
-            client = QdrantClient(url=self.url, check_compatibility=False)
-        yield client
-        client.close()
-
-    def text(self, payload: dict[str, Any]) -> str:
-        if self.library == "langchain":
-            return str(payload["page_content"])
-        node = json.loads(payload["_node_content"])
-        return str(node.get("text") or node["text_resource"]["text"])
-
-    def write(self, points: Iterable[dict[str, Any]]) -> None:
-        with self.client() as client:
-            client.upsert(
-                NAME,
-                [
-                    # As both libraries name it: their one vector has an empty name.
-                    models.PointStruct(**point | {"vector": {"": point["vector"]}})
-                    for point in points
-                ],
-            )
-
-    def stored(self) -> dict[str, tuple[dict[str, Any], list[float]]]:
-        """Their payload and their vector of every point, without what is ours."""
-        with self.client() as client:
-            records, _ = client.scroll(NAME, with_vectors=True, limit=99)
-        found = {}
-        for record in records:
-            vector: Any = record.vector
-            if isinstance(vector, dict):
-                vector = vector.get("")
-            payload = dict(record.payload or {})
-            payload.pop("inbedder", None)
-            found[str(record.id)] = (payload, vector)
-        return found
-
-    def adopt(
-        self,
-        embedder: FakeEmbedder,
-        views: dict[str, str | None] | None = QUESTIONS,
-        layout: Layout | None = None,
-    ) -> ViewCollection:
-        asked = None if views is None else Views.of(views)
-        name = NAME if self.folder is not None else None
-        return ViewCollection(
-            run(adopt_collection(self.location, asked, embedder, name=name, layout=layout))
-        )
 
 
 @pytest.fixture(params=LIBRARIES)
@@ -172,7 +103,7 @@ def test_ids_and_metadata_are_theirs(theirs: Theirs) -> None:
         cheap = collection.search("kettle", view="general", filter={"price": {"lt": 6}})
         assert [hit.text for hit in cheap] == [TENT]
         listed = collection.search("kettle", view="general", filter={"tags": "b"})
-        assert TENT in [hit.text for hit in listed]
+        assert [hit.text for hit in listed] == [TENT if theirs.library == "langchain" else THANKS]
         assert collection.count(~Where.ids([theirs.ids[TENT]])) == 2
         assert set(collection.vectors(theirs.ids.values(), "need")) == set(theirs.ids.values())
         like = collection.search(like=[theirs.ids[THANKS]], view="general")
@@ -193,6 +124,39 @@ def test_adopting_again_embeds_and_changes_nothing(theirs: Theirs) -> None:
     theirs.adopt(embedder, None).close()
     assert embedder.texts_seen == seen
     assert same(theirs.stored(), before)
+
+
+def test_adopting_again_writes_nothing(library: str, qdrant_server: QdrantServer) -> None:
+    theirs = Theirs(library, None, qdrant_server)
+    theirs.adopt(FakeEmbedder()).close()
+    qdrant_server.requests.clear()
+    theirs.adopt(FakeEmbedder()).close()
+    writes = [
+        request
+        for request in qdrant_server.requests
+        if request.path.endswith("/points/batch") or request.method in ("PATCH", "DELETE")
+    ]
+    assert qdrant_server.requests
+    assert writes == []
+
+
+def test_a_point_whose_payload_they_replaced_is_not_seen_until_it_is_adopted_again(
+    theirs: Theirs,
+) -> None:
+    theirs.adopt(FakeEmbedder()).close()
+    point = copy.deepcopy(WRITTEN[theirs.library][0])
+    with theirs.client() as client:
+        client.overwrite_payload(NAME, point["payload"], points=[point["id"]])
+    if theirs.folder is None:
+        plain = open_engine(theirs.location)
+        engine = as_adopted(plain, run(plain.read_registry()))
+        registry = Registry.from_entries(run(plain.read_registry()), "there")
+        store = Store("there", engine, Known(registry))
+        store.use(FakeEmbedder())
+        with ViewCollection(store) as collection:
+            assert len(collection.search("kettle", view="general")) == collection.count() == 2
+    with theirs.adopt(FakeEmbedder()) as collection:
+        assert len(collection.search("kettle", view="general")) == collection.count() == 3
 
 
 def test_what_they_write_and_change_meanwhile_is_taken_in(theirs: Theirs) -> None:
@@ -401,3 +365,23 @@ def test_what_cannot_be_adopted_is_refused_and_left_alone(
     theirs.write([{"id": 1, "payload": number, "vector": [1, 0, 0, 0]}])
     with pytest.raises(DocumentError, match=r"point 1 cannot be adopted: .* beyond 64 bits"):
         theirs.adopt(embedder)
+
+
+def test_an_adopted_collection_is_opened_like_any_other(
+    library: str, qdrant_server: QdrantServer
+) -> None:
+    theirs = Theirs(library, None, qdrant_server)
+    fake = FakeEmbedder()
+    with ViewCollection.adopt(theirs.location, QUESTIONS, fake) as adopted:
+        expected = adopted.search(TENT, view="need")
+        assert expected[0].text == TENT
+    with ViewCollection.open(theirs.location, fake) as opened:
+        assert [hit.id for hit in opened.search(TENT, view="need")] == [hit.id for hit in expected]
+        assert opened.get([expected[0].id])[0].text == TENT
+        opened.add([Document("a new text", id="12345678-1234-5678-1234-567812345678")])
+        assert opened.count() == adopted_count(theirs) == len(expected) + 1
+
+
+def adopted_count(theirs: Theirs) -> int:
+    with theirs.client() as client:
+        return client.count(NAME).count

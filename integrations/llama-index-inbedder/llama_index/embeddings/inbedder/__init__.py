@@ -1,0 +1,5 @@
+"""Embeddings of texts under one question, for LlamaIndex."""
+
+from llama_index.embeddings.inbedder.base import InBedderEmbedding
+
+__all__ = ["InBedderEmbedding"]
