@@ -35,6 +35,7 @@ from inbedder_retrieval.arguments import (
 from inbedder_retrieval.bench.command import bench
 from inbedder_retrieval.cli_collection import delete, info, optimize
 from inbedder_retrieval.cli_copy import copy
+from inbedder_retrieval.cli_eval import evaluate_model
 from inbedder_retrieval.cli_repair import repair
 from inbedder_retrieval.cli_search import search
 from inbedder_retrieval.cli_views import show_help, views_app
@@ -353,4 +354,5 @@ for command in (
     *(embed, explain, export, bench),
 ):
     app.command()(command)
+app.command("eval")(evaluate_model)
 app.add_typer(views_app, name="views")
