@@ -38,6 +38,7 @@ from inbedder_retrieval.cli_copy import copy
 from inbedder_retrieval.cli_eval import evaluate_model
 from inbedder_retrieval.cli_repair import repair
 from inbedder_retrieval.cli_search import search
+from inbedder_retrieval.cli_train import clean_answers, train
 from inbedder_retrieval.cli_views import show_help, views_app
 from inbedder_retrieval.collection import IndexReport, Storage, ViewCollection, Where
 from inbedder_retrieval.collection.storage import Quantization
@@ -351,7 +352,7 @@ def _write_arrays(file: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
 
 for command in (
     *(demo, index, search, delete, copy, optimize, repair, info),
-    *(embed, explain, export, bench),
+    *(embed, explain, export, bench, train, clean_answers),
 ):
     app.command()(command)
 app.command("eval")(evaluate_model)

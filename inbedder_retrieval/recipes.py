@@ -16,10 +16,12 @@ from tokenizers import Tokenizer
 from inbedder_retrieval.errors import CheckpointError
 from inbedder_retrieval.recipe import Recipe
 
-__all__ = ["PUBLISHED", "derive_recipe"]
+__all__ = ["PUBLISHED", "derive_recipe", "prefix_recipe"]
 
 PROMPT = "### Input:\n{text}\n\n### Instruction:\n{question}\n\n### Response:"
 MASKS = 3
+# They count positions from two: a table's first rows are the padding's.
+ROBERTA = ("roberta", "xlm-roberta", "camembert")
 MASK_TOKENS = ("[MASK]", "<mask>")
 
 
@@ -149,6 +151,34 @@ def derive_recipe(name: str, config: dict[str, Any], tokenizer: Tokenizer) -> Re
     )
 
 
+def prefix_recipe(name: str, config: dict[str, Any], tokenizer: Tokenizer) -> Recipe:
+    """Make the recipe of a prefix model to be trained from an encoder, as the packaged one's is.
+
+    Raises:
+        CheckpointError: its tokenizer has no mask token, or puts nothing around a text.
+    """
+    before, after = _special_tokens(tokenizer)
+    mask = next((token for token in MASK_TOKENS if tokenizer.token_to_id(token)), None)
+    if mask is None or not before or not after:
+        raise CheckpointError(
+            f"the tokenizer of {name} has no mask token ({' or '.join(MASK_TOKENS)}) or puts no "
+            "tokens around a text; prefix attention needs both"
+        )
+    positions = min(512, _positions(config))
+    return Recipe(
+        name=name,
+        text_template=(*before, "{text}", *after),
+        question_template=("{question}", after[0], mask),
+        answer_token=mask,
+        head="mlm",
+        general="mean",
+        max_text_tokens=min(224, positions // 2),
+        max_positions=positions,
+        first_position=2 if config.get("model_type") in ROBERTA else 0,
+        question_token_type=1 if int(config.get("type_vocab_size") or 1) > 1 else 0,
+    )
+
+
 def _special_tokens(tokenizer: Tokenizer) -> tuple[list[str], list[str]]:
     """Return the special tokens that a tokenizer puts before and after a text."""
     bare = tokenizer.encode("a", add_special_tokens=False).tokens
@@ -160,4 +190,4 @@ def _special_tokens(tokenizer: Tokenizer) -> tuple[list[str], list[str]]:
 def _positions(config: dict[str, Any]) -> int:
     found = int(config.get("max_position_embeddings") or 512)
     # RoBERTa's table has two rows that no token may use.
-    return found - 2 if config.get("model_type") in ("roberta", "xlm-roberta") else found
+    return found - 2 if config.get("model_type") in ROBERTA else found

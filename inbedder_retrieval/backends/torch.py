@@ -32,7 +32,7 @@ except ImportError as error:
 from inbedder_retrieval.backends.pooling import Pooling
 from inbedder_retrieval.backends.prefix import Attend, PrefixModel, additive, attend, fits
 
-__all__ = ["PackedModel", "TorchBackend", "load_packed_model"]
+__all__ = ["HEADS", "PackedModel", "TorchBackend", "load_packed_model", "no_progress_bar"]
 
 HEADS = {
     "masked": "AutoModelForMaskedLM",
@@ -136,7 +136,7 @@ def load_packed_model(
         )
     dtype: torch.dtype = getattr(torch, precision)
     try:
-        with _no_progress_bar():
+        with no_progress_bar():
             model, loaded = getattr(transformers, HEADS[recipe.model]).from_pretrained(
                 folder,
                 # A head keeps its digits; what has none may be too large to be held twice.
@@ -423,7 +423,7 @@ def _first_position(model: torch.nn.Module) -> int:
 
 
 @contextmanager
-def _no_progress_bar() -> Iterator[None]:
+def no_progress_bar() -> Iterator[None]:
     """Keep transformers from drawing on standard error while it loads."""
     logging: Any = transformers.utils.logging
     shown = logging.is_progress_bar_enabled()

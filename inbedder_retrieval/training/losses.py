@@ -1,0 +1,69 @@
+"""Losses: what training lowers, as functions of tensors.
+
+Those of a prefix model, for Q questions with U different answers among them:
+
+    words          - sum over an answer's pieces p of 1/n log P(p), P from its slot's logits
+    alignment      cross-entropy from softmax(cos(t, A) / T) to softmax(cos(h, A) / T)
+                   + c (1 - cos(h, t)), h the slot's bare state
+    distillation   1 - cos(g, b), g the text's general vector
+
+A (U, H) are the base's embeddings of the batch's answers, t the one of a question's own answer, and
+b the base's embedding of the text. Every function returns a mean, over questions or texts.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch.nn.functional import cosine_similarity, cross_entropy, log_softmax, normalize
+
+__all__ = ["alignment_loss", "distillation_loss", "token_loss", "words_loss"]
+
+# What a label is called that no loss is taken of: transformers' convention.
+IGNORED = -100
+
+
+def words_loss(logits: torch.Tensor, pieces: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """Return the cross-entropy to answers as bags of word pieces.
+
+    Args:
+        logits: (Q, vocabulary).
+        pieces: (Q, P) an answer's pieces, padded.
+        weights: (Q, P) the share of each, zero for padding; each row's sum is one.
+    """
+    found = log_softmax(logits.float(), dim=-1).gather(1, pieces)
+    return -(found * weights).sum(1).mean()
+
+
+def alignment_loss(
+    states: torch.Tensor,
+    answers: torch.Tensor,
+    own: torch.Tensor,
+    *,
+    temperature: float,
+    cosine_weight: float,
+) -> torch.Tensor:
+    """Return how far states are from the base's embeddings of their answers.
+
+    Args:
+        states: (Q, H).
+        answers: (U, H) embeddings of the different answers of the batch.
+        own: (Q,) which of them is each question's.
+    """
+    states, answers = normalize(states.float(), dim=-1), normalize(answers.float(), dim=-1)
+    wanted = answers[own]
+    target = torch.softmax(wanted @ answers.T / temperature, dim=-1)
+    shared = cross_entropy(states @ answers.T / temperature, target)
+    return shared + cosine_weight * (1 - (states * wanted).sum(-1)).mean()
+
+
+def distillation_loss(general: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+    """Return how far general vectors (B, H) point from the base's."""
+    return (1 - cosine_similarity(general.float(), teacher.float(), dim=-1)).mean()
+
+
+def token_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Return the mean cross-entropy of labels (B, S) under logits (B, S, vocabulary).
+
+    The label -100 stands where no loss is taken.
+    """
+    return cross_entropy(logits.float().flatten(0, 1), labels.flatten(), ignore_index=IGNORED)
