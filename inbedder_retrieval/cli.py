@@ -33,6 +33,7 @@ from inbedder_retrieval.arguments import (
     require_views,
 )
 from inbedder_retrieval.bench.command import bench
+from inbedder_retrieval.cli_cluster import cluster_app
 from inbedder_retrieval.cli_collection import delete, info, optimize
 from inbedder_retrieval.cli_copy import copy
 from inbedder_retrieval.cli_eval import evaluate_model
@@ -356,4 +357,5 @@ for command in (
 ):
     app.command()(command)
 app.command("eval")(evaluate_model)
+app.add_typer(cluster_app, name="cluster")
 app.add_typer(views_app, name="views")
