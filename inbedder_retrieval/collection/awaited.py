@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import replace
-from types import TracebackType
 from typing import Any, TypeVar
 
 import numpy as np
@@ -45,7 +44,6 @@ from inbedder_retrieval.views import Views, ViewsLike
 __all__ = ["AwaitedCalls"]
 
 Result = TypeVar("Result")
-Collection = TypeVar("Collection", bound="AwaitedCalls")
 Flow = Callable[[Store], Coroutine[Any, Any, Result]]
 
 
@@ -198,28 +196,6 @@ class AwaitedCalls:
     async def ainfo(self) -> CollectionInfo:
         """As `info`."""
         return await self._await(describe)
-
-    async def aclose(self) -> None:
-        """As `close`."""
-        if self._awaiting is not None:
-            await self._awaiting[1].engine.close()
-            self._awaiting = None
-        await asyncio.to_thread(self.close)
-
-    async def __aenter__(self: Collection) -> Collection:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.aclose()
-
-    def close(self) -> None:
-        """Let go of the location."""
-        raise NotImplementedError
 
     async def _await(self, flow: Flow[Result]) -> Result:
         loop = asyncio.get_running_loop()

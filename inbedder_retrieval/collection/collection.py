@@ -6,6 +6,7 @@ Here one is made, opened and closed. Its calls are in `blocking.py`, those for a
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -288,3 +289,21 @@ class ViewCollection(BlockingCalls, AwaitedCalls):
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    async def aclose(self) -> None:
+        """As `close`."""
+        if self._awaiting is not None:
+            await self._awaiting[1].engine.close()
+            self._awaiting = None
+        await asyncio.to_thread(self.close)
+
+    async def __aenter__(self) -> ViewCollection:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()

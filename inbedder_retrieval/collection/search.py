@@ -91,7 +91,7 @@ class _Finder:
                 record.vector: weight
                 for record, weight in zip(self.records, self.weights, strict=True)
             }
-            near = self._good(await self._nearest(max(asked.reach, self._candidates(asked.reach))))
+            near = self._good(await self._nearest(max(asked.reach, self._candidates)))
             found = diversified(near, weights, asked.diversity, asked.reach)
         else:
             found = self._good(await self._settled(asked.reach))
@@ -129,8 +129,9 @@ class _Finder:
                 return found
             count *= 4
 
-    def _candidates(self, reach: int) -> int:
-        return self.asked.candidates or max(100, 10 * reach)
+    @property
+    def _candidates(self) -> int:
+        return self.asked.candidates or max(100, 10 * self.asked.reach)
 
     async def _nearest(self, limit: int) -> list[FoundPoint]:
         queries = [
@@ -138,7 +139,7 @@ class _Finder:
             for record, weight in zip(self.records, self.weights, strict=True)
         ]
         if self.asked.fusion == "ranks":
-            count = self._candidates(self.asked.reach)
+            count = self._candidates
             rankings = [await self._ask([query], count) for query in queries]
             return fused(rankings, self.weights)[:limit]
         found = await self._ask(queries, limit)
@@ -160,7 +161,7 @@ class _Finder:
             SearchRequest(
                 queries=tuple(queries),
                 limit=limit,
-                candidates=max(limit, self._candidates(self.asked.reach)),
+                candidates=max(limit, self._candidates),
                 vectors=tuple(record.vector for record in self.records),
                 where=where,
                 exact=self.asked.exact,
