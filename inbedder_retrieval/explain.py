@@ -13,7 +13,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.resources import files
 
 import numpy as np
@@ -76,6 +76,9 @@ class WordHead:
             )
         self._checkpoint = checkpoint
         self._tokenizer = checkpoint.tokenizer()
+        # The same pieces come again and again.
+        self._piece = cache(self._tokenizer.id_to_token)
+        self._whole = cache(self._whole_word)
 
     def words(
         self,
@@ -119,7 +122,7 @@ class WordHead:
             best = np.argpartition(-ranks, count - 1, axis=1)[:, :count]
             for row, rank, ids in zip(weights, ranks, best, strict=True):
                 ids = ids[rank[ids] > MIN_RANK]
-                read.append(self._words(row[ids], rank[ids], ids)[:top])
+                read.append(self._words(row[ids], rank[ids], ids, top))
             if progress is not None:
                 progress(len(read))
         return read
@@ -190,32 +193,37 @@ class WordHead:
         """Whether pieces inside a word are marked (`##`), not those that begin one."""
         return any(token.startswith("##") for token in self._tokenizer.get_vocab())
 
-    def _words(self, weights: Array, ranks: Array, ids: NDArray[np.int64]) -> list[AnswerWord]:
-        """Turn weighted word pieces into weighted words, highest rank first."""
+    def _words(
+        self, weights: Array, ranks: Array, ids: NDArray[np.int64], top: int
+    ) -> list[AnswerWord]:
+        """Turn weighted word pieces into the `top` weighted words, highest rank first."""
+        # Plain numbers: there are dozens of pieces a vector, too few for arrays to pay.
         pieces = {
-            piece: np.array([rank, weight])
-            for number, rank, weight in zip(ids, ranks, weights, strict=True)
-            if (piece := self._tokenizer.id_to_token(int(number))) is not None
+            piece: (rank, weight)
+            for number, rank, weight in zip(
+                ids.tolist(), ranks.tolist(), weights.tolist(), strict=True
+            )
+            if (piece := self._piece(number)) is not None
         }
         compounds = [
-            (float(sum(pieces[part][0] for part in set(parts))), word, parts)
-            for first in pieces
-            for word, parts in self._compounds.get(first, ())
-            if _alike([float(pieces[part][1]) if part in pieces else 0.0 for part in parts])
+            (sum(pieces[part][0] for part in set(parts)), word, parts)
+            for first in pieces.keys() & self._compounds.keys()
+            for word, parts in self._compounds[first]
+            if _alike([pieces[part][1] if part in pieces else 0.0 for part in parts])
         ]
-        words: dict[str, NDArray[np.float64]] = {}
+        words: dict[str, tuple[float, float]] = {}
         for _, word, parts in sorted(compounds, reverse=True):
             if all(part in pieces for part in parts):
-                words[word] = sum((pieces[part] for part in set(parts)), np.zeros(2))
-                for part in set(parts):
-                    del pieces[part]
-        for piece, value in pieces.items():
+                own = [pieces.pop(part) for part in sorted(set(parts))]
+                words[word] = (sum(rank for rank, _ in own), sum(weight for _, weight in own))
+        for piece, (rank, weight) in pieces.items():
             if (whole := self._whole(piece)) is not None:
-                words[whole] = words.get(whole, np.zeros(2)) + value
+                before = words.get(whole, (0.0, 0.0))
+                words[whole] = (before[0] + rank, before[1] + weight)
         ranked = sorted(words.items(), key=lambda item: -item[1][0])
-        return [AnswerWord(word=word, weight=float(value[1])) for word, value in ranked]
+        return [AnswerWord(word=word, weight=weight) for word, (_, weight) in ranked[:top]]
 
-    def _whole(self, piece: str) -> str | None:
+    def _whole_word(self, piece: str) -> str | None:
         """Return the word that a piece is by itself, in lower case, or None for a fragment."""
         marked = piece[:1] in BEGINS
         word = (piece[1:] if marked else piece).lower()
