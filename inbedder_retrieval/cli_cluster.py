@@ -39,6 +39,8 @@ METHODS: dict[str, Method] = {"kmeans": "kmeans", "hdbscan": "hdbscan"}
 # How far a cell of a cross table is from chance, in standard deviations, to be told.
 REMARKABLE = 3.0
 TOLD_CELLS = 5
+# How many other numbers of clusters are told.
+TOLD_NUMBERS = 3
 
 
 class MakeUnlessNamed(TyperGroup):
@@ -317,6 +319,11 @@ def _print_clusters(found: Clusters, texts: dict[str, str]) -> None:
         say(f"{count}: nothing sets the documents apart")
     else:
         say(f"{count}, silhouette {found.silhouette:.2f}")
+    if len(found.clusters) > 1 and found.alternatives:
+        others = ", ".join(
+            f"{k} ({found.searched[k]:.2f})" for k in found.alternatives[:TOLD_NUMBERS]
+        )
+        say((f"--k may also be {others}", "dim"))
     for one in found.clusters:
         say((f"{one.id:>4}  {one.name}", "bold"), f"  {one.size} ({one.share:.0%})")
         rest = _unnamed(one.name, [w.word for w in (*one.words, *one.typical)])

@@ -7,6 +7,7 @@ common, and what they have in common tells no group from another.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
@@ -111,6 +112,23 @@ class Clusters(BaseModel):
     def noise(self) -> list[str]:
         """The ids of documents that belong to no cluster."""
         return [document for document, label in self.labels.items() if label == NOISE]
+
+    @property
+    def alternatives(self) -> list[int]:
+        """Other numbers of clusters that stand out: silhouettes above both neighbours', best first.
+
+        The highest silhouette is often that of a coarse split; these are the finer ones to try.
+        """
+        tried = sorted(self.searched)
+        heights = [-math.inf, *(self.searched[k] for k in tried), -math.inf]
+        peaks = [
+            k
+            for k, before, here, after in zip(
+                tried, heights, heights[1:], heights[2:], strict=False
+            )
+            if before < here > after and k != len(self.clusters)
+        ]
+        return sorted(peaks, key=lambda k: -self.searched[k])
 
     def name(self, cluster: int) -> str:
         """Return a cluster's name; `noise` for -1."""

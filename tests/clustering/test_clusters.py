@@ -29,6 +29,15 @@ def test_what_is_saved_is_what_is_loaded(found: Clusters, tmp_path: Path) -> Non
     assert loaded.searched == found.searched
 
 
+def test_alternatives_are_the_other_peaks_of_the_search(found: Clusters) -> None:
+    curve = {2: 0.1, 4: 0.3, 3: 0.5, 8: 0.2, 16: 0.4, 32: 0.45, 64: 0.2, 90: 0.25}
+    searched = found.model_copy(update={"searched": curve})
+    assert len(searched.clusters) == 3
+    assert searched.alternatives == [32, 90]
+    assert found.searched == {}
+    assert found.alternatives == []
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 2}', "{", '{"clusters": 3}', "\x00"])
 def test_another_file_is_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / "c.json").write_text(text)
