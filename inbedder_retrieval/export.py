@@ -41,8 +41,9 @@ except ImportError as error:
     raise MissingExtraError("export", "export") from error
 
 from inbedder_retrieval.backends.onnx import FINGERPRINT_KEY, PRECISION_KEY, OnnxBackend
+from inbedder_retrieval.backends.packed import load_packed_model
 from inbedder_retrieval.backends.prefix import MODEL_TYPES, PrefixModel
-from inbedder_retrieval.backends.torch import TorchBackend, load_packed_model
+from inbedder_retrieval.backends.torch import TorchBackend
 from inbedder_retrieval.quantize import quantize, smooth
 
 __all__ = ["MAX_DIFFERENCE", "MIN_MEAN_COSINE", "ExportReport", "export_onnx"]

@@ -33,6 +33,7 @@ ORDER = [
     "backends.onnx",
     "backends.pooling",
     "backends.prefix",
+    "backends.packed",
     "backends.torch",
     "backends.processes",
     "quantize",

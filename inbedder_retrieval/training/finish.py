@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from inbedder_retrieval.backends.torch import no_progress_bar
+from inbedder_retrieval.backends.packed import no_progress_bar
 from inbedder_retrieval.checkpoint import VOCABULARIES, find_checkpoint
 from inbedder_retrieval.errors import ExportError
 from inbedder_retrieval.export import export_onnx

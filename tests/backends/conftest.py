@@ -42,3 +42,9 @@ def exact_folder(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) ->
     folder = Path(shutil.copytree(tiny_folder, tmp_path_factory.mktemp("onnx") / "exact"))
     _write_graph(find_checkpoint(folder), folder / "model.onnx")
     return folder
+
+
+@pytest.fixture
+def folder(tiny_folder: Path, tmp_path: Path) -> Path:
+    """A copy of the tiny checkpoint to change."""
+    return Path(shutil.copytree(tiny_folder, tmp_path / "copy"))

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from inbedder_retrieval import GENERAL, View, Views
+from inbedder_retrieval.backends.packed import PackedModel
 from inbedder_retrieval.backends.prefix import PrefixModel, attend, fits
-from inbedder_retrieval.backends.torch import PackedModel
 from inbedder_retrieval.packing import PackedBatch, Packer, blocks_of, token_number
 from inbedder_retrieval.recipe import Recipe
 from tests.architectures import ARCHITECTURES
