@@ -24,7 +24,12 @@ DEFAULT_MODEL = "inbedder-minilm"
 PACKAGED_MODELS = Path(__file__).parent / "models"
 # One file, or the index of several.
 WEIGHTS_FILES = ("model.safetensors", "model.safetensors.index.json")
-ONNX_FILE = "model.onnx"
+# Exported graphs by what their layers run in; the first is the usual one.
+ONNX_FILES = {
+    "int8": "model.onnx",
+    "float16": "model_float16.onnx",
+    "float32": "model_float32.onnx",
+}
 # What a tokenizer can be made of where there is no tokenizer.json.
 VOCABULARIES = ("vocab.json", "vocab.txt", "tokenizer.model", "spiece.model")
 # Enough of a file to tell two sets of weights apart, and 8 MiB to read whatever its size.
@@ -62,8 +67,10 @@ class Checkpoint:
         return _tokenizer(self.folder, int(self.config["vocab_size"]))
 
     @property
-    def has_onnx(self) -> bool:
-        return (self.folder / ONNX_FILE).is_file()
+    def graphs(self) -> dict[str, Path]:
+        """The exported graphs that are there, by precision."""
+        named = {precision: self.folder / name for precision, name in ONNX_FILES.items()}
+        return {precision: path for precision, path in named.items() if path.is_file()}
 
     @property
     def weights(self) -> list[Path]:
@@ -187,7 +194,7 @@ def _resolve(name: str | Path) -> Path:
         )
     from huggingface_hub import snapshot_download
 
-    patterns = ["*.json", "model*.safetensors", ONNX_FILE, *VOCABULARIES, "merges.txt"]
+    patterns = ["*.json", "model*.safetensors", *ONNX_FILES.values(), *VOCABULARIES, "merges.txt"]
     try:
         return Path(snapshot_download(name, allow_patterns=patterns))
     except Exception as error:
@@ -205,14 +212,14 @@ def _fingerprint(folder: Path, recipe: Recipe) -> str:
     weights = recipe.weights
     if any(folder.glob("*.safetensors")):
         weights = weights_digest(folder)
-    elif not (folder / ONNX_FILE).is_file():
+    elif not (graphs := [name for name in ONNX_FILES.values() if (folder / name).is_file()]):
         raise CheckpointError(
-            f"{folder} has neither {WEIGHTS_FILES[0]} nor {ONNX_FILE}; other formats are not read, "
-            "since they can run code when loaded"
+            f"{folder} has neither {WEIGHTS_FILES[0]} nor {ONNX_FILES['int8']}; other formats are "
+            "not read, since they can run code when loaded"
         )
     elif weights is None:
         raise CheckpointError(
-            f"{folder} has {ONNX_FILE} alone, and its {RECIPE_FILE} does not say which weights it "
+            f"{folder} has {graphs[0]} alone, and its {RECIPE_FILE} does not say which weights it "
             "was made from; export it again, or put the weights beside it"
         )
     digest = hashlib.blake2b(f"{recipe.identity()}\n{weights}\n".encode(), digest_size=8)

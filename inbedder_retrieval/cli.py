@@ -269,19 +269,23 @@ def explain(
         print_answers(asked, answers)
 
 
-def export(folder: options.Checkpoint, as_json: options.Json = False) -> None:
-    """Make model.onnx (int8) from a checkpoint."""
+def export(
+    folder: options.Checkpoint,
+    precision: options.ExportPrecision = "int8",
+    as_json: options.Json = False,
+) -> None:
+    """Make model.onnx (int8) from a checkpoint, or a file of another precision beside it."""
     from inbedder_retrieval.export import MAX_DIFFERENCE, MIN_MEAN_COSINE, export_onnx
 
     texts = [document.text for document in demo_documents()]
-    report = export_onnx(folder, texts, DEMO_VIEWS)
+    report = export_onnx(folder, texts, DEMO_VIEWS, precision)
     if as_json:
         print_json(asdict(report) | {"path": str(report.path)})
         return
     say(f"float32 against torch   {report.difference:.2g} at most (gate {MAX_DIFFERENCE:g})")
     say(
-        f"int8 against float32    cosine {report.mean_cosine:.4f} on average "
-        f"(gate {MIN_MEAN_COSINE}), {report.min_cosine:.4f} at least"
+        f"{precision + ' against float32':<23} cosine {report.mean_cosine:.4f} on average "
+        f"(gate {MIN_MEAN_COSINE[precision]}), {report.min_cosine:.4f} at least"
     )
     say(f"{report.path}: {report.bytes / 1e6:.1f} MB")
 

@@ -40,14 +40,14 @@ class Embedder:
 
     Args:
         model: a packaged model's name, a folder, or owner/name on the Hugging Face hub.
-        backend: `onnx` runs `model.onnx` (int8); `torch` runs the weights. None takes `onnx` on a
-            CPU where there is such a file.
+        backend: `onnx` runs an exported file, `model.onnx` (int8) unless told; `torch` the weights.
+            None takes `onnx` on a CPU where there is a file of the precision.
         recipe: how to prompt and pool, instead of what the checkpoint brings.
         device: `cpu`, or what the backend calls an accelerator, such as `cuda`; several, as in
             `cuda:0,cuda:1`, get a process each (see `backends/processes.py`).
-        precision: what the layers run in: `int8` on onnx; `float32`, `float16` or `bfloat16` on
-            torch. None takes float32 on a CPU; on an accelerator float16 for encoders and bfloat16
-            for decoders.
+        precision: what the layers run in: `int8` on onnx, or what else was exported; `float32`,
+            `float16` or `bfloat16` on torch. None takes float32 on a CPU; on an accelerator float16
+            for encoders and bfloat16 for decoders.
         threads: CPU threads; None takes as many as this process may use.
         compiled: on torch, use `torch.compile`: the first batches take half a minute, the others
             less than before. For large jobs on a GPU.

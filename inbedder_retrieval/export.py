@@ -1,12 +1,14 @@
-"""Export a checkpoint to `model.onnx`, behind a parity gate.
+"""Export a checkpoint to an ONNX file, behind a parity gate.
 
 The graph is that of `PrefixModel`: it takes the two blocks of a packed batch and returns the views'
 vectors (B, V, H) and the bare states they came from; masks, pooling and head are inside. Attention
 is exported as ONNX Runtime's own fused operator (com.microsoft MultiHeadAttention), so that no
-pattern matching has to find it again. The file is int8, as `quantize.py` says.
+pattern matching has to find it again. `model.onnx` is int8, as `quantize.py` says: for CPUs. Files
+of other precisions stand beside it: float16 for accelerators, float32 for exact vectors without
+torch.
 
-Two gates refuse the file: float32 vectors that differ from torch's, and int8 vectors that point
-elsewhere than float32's. Nothing is written when one fails.
+Two gates refuse the file: float32 vectors that differ from torch's, and vectors of the file that
+point elsewhere than float32's. Nothing is written when one fails.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from numpy.typing import NDArray
 
 from inbedder_retrieval.backends import Backend
 from inbedder_retrieval.checkpoint import (
-    ONNX_FILE,
+    ONNX_FILES,
     Checkpoint,
     find_checkpoint,
     weights_digest,
@@ -49,8 +51,11 @@ from inbedder_retrieval.quantize import quantize, smooth
 __all__ = ["MAX_DIFFERENCE", "MIN_MEAN_COSINE", "ExportReport", "export_onnx"]
 
 MAX_DIFFERENCE = 1e-4
-MIN_MEAN_COSINE = 0.98
+# The gate of each precision that is exported.
+MIN_MEAN_COSINE = {"int8": 0.98, "float16": 0.9999, "float32": 0.9999}
 OPSET = 20
+# What a backend takes unasked, whatever it is made of.
+GRAPH = ONNX_FILES["int8"]
 TOKEN_BUDGET = 1024
 
 
@@ -59,14 +64,16 @@ class ExportReport:
     """What the gates measured, over every text and view they were given.
 
     Attributes:
+        precision: what the file's layers run in.
         difference: the largest difference of a unit vector's component, float32 against torch.
-        mean_cosine, min_cosine: int8 against float32.
+        mean_cosine, min_cosine: the file's vectors against float32's.
         answer_norm: the mean length of a question's vector, now in the recipe; as it was where
             no view asks a question.
         bytes: the size of the file.
     """
 
     path: Path
+    precision: str
     difference: float
     mean_cosine: float
     min_cosine: float
@@ -74,20 +81,26 @@ class ExportReport:
     bytes: int
 
 
-def export_onnx(folder: str | Path, texts: Sequence[str], views: Views) -> ExportReport:
-    """Write `model.onnx` into a checkpoint's folder, and what was measured into its recipe.
+def export_onnx(
+    folder: str | Path, texts: Sequence[str], views: Views, precision: str = "int8"
+) -> ExportReport:
+    """Write an ONNX file into a checkpoint's folder, and what was measured into its recipe.
 
     Args:
         texts, views: what the activations are scaled by and the gates compare on. Use some
             hundred real texts; `demo_documents()` will do.
+        precision: `int8` writes `model.onnx`; `float16` and `float32` write `model_float16.onnx`
+            and `model_float32.onnx` beside it. The head after the layers stays float32.
 
     Raises:
-        InputError: no text was given.
+        InputError: no text was given, or there is no such precision.
         ExportError: a gate was not passed; the folder is unchanged.
         CheckpointError: the folder holds no checkpoint this package can run.
         MissingExtraError: torch, transformers or onnx is not installed.
     """
     check_several(texts)
+    if precision not in MIN_MEAN_COSINE:
+        raise InputError(f"precision is {precision!r}; choose {', '.join(MIN_MEAN_COSINE)}")
     if not texts:
         raise InputError("there are no texts to compare on; give a list of some real ones")
     checkpoint = find_checkpoint(folder)
@@ -105,32 +118,36 @@ def export_onnx(folder: str | Path, texts: Sequence[str], views: Views) -> Expor
 
     # In the checkpoint's own folder, so that the finished file is renamed into place.
     with tempfile.TemporaryDirectory(dir=checkpoint.folder, prefix=".export-") as scratch:
-        exact, small = Path(scratch) / "float32", Path(scratch) / "int8"
+        exact, made = Path(scratch) / "exact", Path(scratch) / "made"
         exact.mkdir()
-        small.mkdir()
-        _write_graph(checkpoint, exact / ONNX_FILE, batches)
-        plain, _ = _unit_vectors(OnnxBackend(replace(checkpoint, folder=exact)), batches)
+        made.mkdir()
+        # What is rounded to int8 is evened out before; what is not stays as it is.
+        shown = batches if precision == "int8" else []
+        _write_graph(checkpoint, exact / GRAPH, "float32", shown)
+        plain = _run(checkpoint, exact, batches)
         difference = float(np.abs(plain - reference).max())
         if not difference <= MAX_DIFFERENCE:
             raise ExportError(
                 f"the float32 graph differs from torch by {difference:.2g}, more than "
                 f"{MAX_DIFFERENCE:g}; nothing was written. The exporter and this model do not fit"
             )
-        with _quiet():
-            quantize(exact / ONNX_FILE, small / ONNX_FILE, batches)
-        graph = onnx.load(small / ONNX_FILE)
-        _describe(graph, checkpoint, "int8")
-        onnx.save(graph, small / ONNX_FILE)
-        quantized, _ = _unit_vectors(OnnxBackend(replace(checkpoint, folder=small)), batches)
-        cosines = (quantized * plain).sum(axis=-1)
+        if precision == "int8":
+            with _quiet():
+                quantize(exact / GRAPH, made / GRAPH, batches)
+            graph = onnx.load(made / GRAPH)
+            _describe(graph, checkpoint, precision)
+            onnx.save(graph, made / GRAPH)
+        else:
+            _write_graph(checkpoint, made / GRAPH, precision)
+        cosines = (_run(checkpoint, made, batches) * plain).sum(axis=-1)
         mean_cosine, min_cosine = float(cosines.mean()), float(cosines.min())
-        if not mean_cosine >= MIN_MEAN_COSINE:
+        if not mean_cosine >= MIN_MEAN_COSINE[precision]:
             raise ExportError(
-                f"the int8 vectors have a mean cosine of {mean_cosine:.4f} to float32, under "
-                f"{MIN_MEAN_COSINE}; nothing was written. Keep more of the graph in float32"
+                f"the {precision} vectors have a mean cosine of {mean_cosine:.4f} to float32, "
+                f"under {MIN_MEAN_COSINE[precision]}; nothing was written. Use another precision"
             )
-        path = checkpoint.folder / ONNX_FILE
-        os.replace(small / ONNX_FILE, path)
+        path = checkpoint.folder / ONNX_FILES[precision]
+        os.replace(made / GRAPH, path)
 
     asked = questions.slots >= 0
     answer_norm = recipe.answer_norm
@@ -139,7 +156,12 @@ def export_onnx(folder: str | Path, texts: Sequence[str], views: Views) -> Expor
     measured = {"answer_norm": answer_norm, "weights": weights_digest(checkpoint.folder)}
     recipe.model_copy(update=measured).save(checkpoint.folder)
     size = path.stat().st_size
-    return ExportReport(path, difference, mean_cosine, min_cosine, answer_norm, size)
+    return ExportReport(path, precision, difference, mean_cosine, min_cosine, answer_norm, size)
+
+
+def _run(checkpoint: Checkpoint, folder: Path, batches: list[PackedBatch]) -> NDArray[np.float32]:
+    """Return the unit vectors (N, V, H) that the graph in `folder` gives for batches."""
+    return _unit_vectors(OnnxBackend(replace(checkpoint, folder=folder)), batches)[0]
 
 
 def _unit_vectors(
@@ -171,9 +193,15 @@ def _fused(
     return read
 
 
-def _write_graph(checkpoint: Checkpoint, path: Path, batches: Sequence[PackedBatch] = ()) -> None:
-    """Write the float32 graph, with weights and inputs scaled for int8 by what `batches` show."""
-    model, reference = load_packed_model(checkpoint, attend=_fused), load_packed_model(checkpoint)
+def _write_graph(
+    checkpoint: Checkpoint,
+    path: Path,
+    precision: str = "float32",
+    batches: Sequence[PackedBatch] = (),
+) -> None:
+    """Write a graph, with weights and inputs scaled for int8 by what `batches` show."""
+    model = load_packed_model(checkpoint, precision=precision, attend=_fused)
+    reference = load_packed_model(checkpoint)
     if not isinstance(model, PrefixModel) or not isinstance(reference, PrefixModel):
         raise ExportError(
             f"{checkpoint.name} is no {' or '.join(MODEL_TYPES)} model, and only those are "
@@ -219,7 +247,7 @@ def _write_graph(checkpoint: Checkpoint, path: Path, batches: Sequence[PackedBat
     if program is None:
         raise ExportError("torch.onnx.export returned no program; nothing was written")
     graph = program.model_proto
-    _describe(graph, checkpoint, "float32")
+    _describe(graph, checkpoint, precision)
     # The exporter notes the source line of every node: machine paths, and half of the graph.
     for node in graph.graph.node:
         del node.metadata_props[:]

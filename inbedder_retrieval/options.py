@@ -26,6 +26,7 @@ __all__ = [
     "Documents",
     "Everything",
     "Exact",
+    "ExportPrecision",
     "Fusion",
     "GroupBy",
     "GroupSize",
@@ -304,6 +305,14 @@ Precision: TypeAlias = Annotated[
         "--precision",
         metavar="int8|float32|float16|bfloat16",
         help="Of this package. [default: the backend's own]",
+    ),
+]
+ExportPrecision: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        "--precision",
+        metavar="int8|float16|float32",
+        help="int8 for CPUs, float16 for GPUs, float32 for exact vectors without torch.",
     ),
 ]
 Backend: TypeAlias = Annotated[

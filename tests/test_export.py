@@ -102,11 +102,19 @@ def test_an_export_leaves_nothing_else_behind_and_keeps_the_fingerprint(
     ("gate", "bound", "message"),
     [
         ("MAX_DIFFERENCE", -1.0, "float32 graph differs from torch by .*nothing was written"),
-        ("MIN_MEAN_COSINE", 1.1, "int8 vectors have a mean cosine of .*nothing was written"),
+        (
+            "MIN_MEAN_COSINE",
+            {"int8": 1.1},
+            "int8 vectors have a mean cosine of .*nothing was written",
+        ),
     ],
 )
 def test_an_export_that_fails_a_gate_leaves_the_folder_as_it_was(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, gate: str, bound: float, message: str
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    gate: str,
+    bound: float | dict[str, float],
+    message: str,
 ) -> None:
     (folder / "model.onnx").write_bytes(b"an older graph")
     before = contents(folder)
@@ -114,6 +122,36 @@ def test_an_export_that_fails_a_gate_leaves_the_folder_as_it_was(
     with pytest.raises(ExportError, match=message):
         export_onnx(folder, TEXTS, VIEWS)
     assert contents(folder) == before
+
+
+@pytest.mark.parametrize(
+    ("precision", "least", "bytes_each"), [("float16", 0.99999, 2), ("float32", 0.999999, 4)]
+)
+def test_a_graph_of_another_precision_stands_beside_and_is_run_when_asked_for(
+    folder: Path, precision: Literal["float16", "float32"], least: float, bytes_each: int
+) -> None:
+    report = export_onnx(folder, TEXTS, VIEWS, precision)
+    assert report.path == folder / f"model_{precision}.onnx"
+    assert report.min_cosine >= least
+    assert not (folder / "model.onnx").exists()
+    embedder = Embedder(folder, backend="onnx", precision=precision)
+    assert (embedder.runtime.backend, embedder.runtime.precision) == ("onnx", precision)
+    assert Embedder(folder, precision=precision).runtime.backend == "onnx"
+    assert Embedder(folder).runtime.backend == "torch"
+    plain = plain_vectors(folder, TEXTS, QUESTIONS, most=40)
+    for name, found in embedder.embed(TEXTS, VIEWS).items():
+        assert ((found * unit(plain[name])).sum(axis=1) >= least - 1e-6).all()
+    with pytest.raises(CheckpointError, match=r"has no model\.onnx; make it with"):
+        Embedder(folder, backend="onnx")
+    # The layers' weights are kept in that precision; the head stays float32.
+    weights = onnx.load(report.path).graph.initializer
+    kind = {2: onnx.TensorProto.FLOAT16, 4: onnx.TensorProto.FLOAT}[bytes_each]
+    assert sum(w.data_type == kind and len(w.dims) == 2 for w in weights) >= 6 * 2
+
+
+def test_a_precision_that_is_not_exported_is_refused(folder: Path) -> None:
+    with pytest.raises(InputError, match=r"precision is 'bfloat16'; choose int8, float16, float32"):
+        export_onnx(folder, TEXTS, VIEWS, "bfloat16")
 
 
 def test_an_export_without_texts_is_refused(folder: Path) -> None:

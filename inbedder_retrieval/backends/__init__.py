@@ -101,7 +101,7 @@ def load_backend(
     """Load a checkpoint on `onnx` or `torch`.
 
     Args:
-        name: None takes `onnx` where the checkpoint's `model.onnx` gives what is asked for.
+        name: None takes `onnx` on a CPU, where the checkpoint has a graph of the precision.
 
     Raises:
         InputError: no such backend, device or precision, or fewer than one thread.
@@ -115,8 +115,8 @@ def load_backend(
             f"threads is {threads!r}; give at least 1, or None to let the backend choose"
         )
     if name is None:
-        fits = set(devices) == {"cpu"} and options.precision in (None, "int8")
-        name = "onnx" if checkpoint.has_onnx and fits and not options.compiled else "torch"
+        fits = set(devices) == {"cpu"} and (options.precision or "int8") in checkpoint.graphs
+        name = "onnx" if fits and not options.compiled else "torch"
     if name not in ("onnx", "torch"):
         raise InputError(f"there is no backend {name!r}; choose 'onnx' or 'torch'")
     if len(devices) > 1:

@@ -13,7 +13,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from inbedder_retrieval.backends import Options, Runtime
-from inbedder_retrieval.checkpoint import ONNX_FILE, Checkpoint
+from inbedder_retrieval.checkpoint import ONNX_FILES, Checkpoint
 from inbedder_retrieval.errors import CheckpointError, InputError
 from inbedder_retrieval.packing import PackedBatch, blocks_of
 
@@ -28,18 +28,24 @@ FINGERPRINT_KEY, PRECISION_KEY = "inbedder.fingerprint", "inbedder.precision"
 
 
 class OnnxBackend:
-    """Runs `model.onnx` of a checkpoint."""
+    """Runs a checkpoint's exported graph: `model.onnx`, or that of the precision asked for.
+
+    An accelerator takes the float16 one where there is one: it has no int8 products of its own.
+    """
 
     def __init__(self, checkpoint: Checkpoint, options: Options | None = None) -> None:
         options = options or Options()
         device = options.device
         if options.compiled:
             raise InputError("the onnx backend compiles nothing; use backend='torch' for it")
-        path = checkpoint.folder / ONNX_FILE
+        wanted = options.precision or ("int8" if device == "cpu" else "float16")
+        path = checkpoint.graphs.get(wanted, checkpoint.folder / ONNX_FILES["int8"])
+        how = f"'inbedder export {checkpoint.folder}"
+        how += "'" if options.precision in (None, "int8") else f" --precision {wanted}'"
         if not path.is_file():
             raise CheckpointError(
-                f"{checkpoint.folder} has no {ONNX_FILE}; make it with "
-                f"'inbedder export {checkpoint.folder}', or use backend='torch'"
+                f"{checkpoint.folder} has no {path.name}; make it with {how}, or use "
+                "backend='torch'"
             )
         provider = PROVIDERS.get(device)
         if provider not in onnxruntime.get_available_providers():
@@ -66,7 +72,9 @@ class OnnxBackend:
         stored = about.get(PRECISION_KEY, "int8")
         if options.precision not in (None, stored):
             raise InputError(
-                f"{path} is {stored}, and {options.precision} was asked for; use backend='torch'"
+                f"{path} is {stored}, and {wanted} was asked for; "
+                + (f"make such a file with {how}, or " if wanted in ONNX_FILES else "")
+                + "use backend='torch'"
             )
         self.runtime = Runtime(
             backend="onnx",

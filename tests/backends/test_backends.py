@@ -92,7 +92,7 @@ def test_the_backend_is_the_one_that_has_the_precision(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"backend": "onnx", "precision": "float16"}, "is int8, and float16 was asked for; use"),
+        ({"backend": "onnx", "precision": "float16"}, "int8, and float16 was asked for; make such"),
         ({"backend": "torch", "precision": "int8"}, "no precision 'int8'; choose float32, float16"),
         ({"precision": "float8"}, "no precision 'float8'; choose float32"),
     ],
