@@ -15,7 +15,7 @@ from inbedder_retrieval.collection import (
     Where,
     copy_collection,
 )
-from inbedder_retrieval.documents import AnswerWord, Document, Hit
+from inbedder_retrieval.documents import AnswerWord, Document, Hit, dates_as_text, text_as_dates
 from inbedder_retrieval.embedder import Embedder
 from inbedder_retrieval.embeddings import Embeddings, TextEmbedder
 from inbedder_retrieval.errors import (
@@ -88,4 +88,6 @@ __all__ = [
     "Where",
     "__version__",
     "copy_collection",
+    "dates_as_text",
+    "text_as_dates",
 ]

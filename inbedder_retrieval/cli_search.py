@@ -77,7 +77,7 @@ def search(
         except ViewNotReady as error:
             raise ViewNotReady(f"{error}, which is --partial here") from error
     if as_json:
-        print_json([hit.model_dump() for hit in hits])
+        print_json([hit.model_dump(exclude={"notes"}) for hit in hits])
         return
     print_hits(hits, DIGITS[fusion])
     if not hits:

@@ -148,7 +148,8 @@ def write_labels(
         for document in found:
             label = clusters.labels[document.id]
             marks = {field: label, f"{field}_name": clusters.name(label)}
-            labelled.append(Document(document.text, document.id, document.metadata | marks))
+            metadata = document.metadata | marks
+            labelled.append(Document(document.text, document.id, metadata, document.notes))
         collection.add(labelled)
         done += len(labelled)
         if progress is not None:

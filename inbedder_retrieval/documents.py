@@ -10,13 +10,20 @@ import hashlib
 import json
 import math
 import uuid
-from typing import Any
+from collections.abc import Iterable, Sequence
+from datetime import date, datetime
+from typing import Any, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from inbedder_retrieval.errors import DocumentError
 
-__all__ = ["AnswerWord", "Document", "Hit"]
+__all__ = ["AnswerWord", "Document", "Hit", "dates_as_text", "text_as_dates"]
+
+# The key that notes are stored under beside metadata, and filtered by.
+NOTES = "_notes"
+# Where something stands in metadata: keys, and indexes in lists.
+Place: TypeAlias = "Sequence[str | int]"
 
 MAX_NESTING = 32
 # Qdrant keeps integers in 64 bits; a larger one silently becomes a float.
@@ -39,10 +46,14 @@ class Document(BaseModel):
     Without an id the document is named by a hash of its text and metadata, so that the same
     document added twice is one document.
 
+    Attributes:
+        notes: what an adapter keeps of the document beside its metadata, such as a node's
+            neighbours: JSON, found again with it, and filtered by under `_notes`.
+
     Raises:
         DocumentError: the text is no string; the id or metadata holds what JSON or Qdrant cannot
             keep (NaN, bytes, dates, integers beyond 64 bits, keys that are not text, characters
-            that are not Unicode).
+            that are not Unicode), or the metadata has the key `_notes`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -50,9 +61,14 @@ class Document(BaseModel):
     text: str
     id: str = ""
     metadata: dict[str, Any] = Field(default_factory=dict)
+    notes: dict[str, Any] = Field(default_factory=dict, repr=False)
 
     def __init__(
-        self, text: str, id: object = None, metadata: dict[str, Any] | None = None
+        self,
+        text: str,
+        id: object = None,
+        metadata: dict[str, Any] | None = None,
+        notes: dict[str, Any] | None = None,
     ) -> None:
         if not isinstance(text, str):
             raise DocumentError(
@@ -60,18 +76,26 @@ class Document(BaseModel):
             )
         check_json(text, "a document's text")
         metadata = {} if metadata is None else metadata
-        if not isinstance(metadata, dict):
+        notes = {} if notes is None else notes
+        for name, given in (("metadata", metadata), ("notes", notes)):
+            if not isinstance(given, dict):
+                raise DocumentError(
+                    f"{name} is {type(given).__name__} {_short(given)}; it must be a dict"
+                )
+            check_json(given, name)
+        if NOTES in metadata:
             raise DocumentError(
-                f"metadata is {type(metadata).__name__} {_short(metadata)}; it must be a dict"
+                f"metadata has the key {NOTES!r}, which is what notes are stored under; give the "
+                "key another name"
             )
-        check_json(metadata, "metadata")
         super().__init__(
             text=text,
             id=content_id(text, metadata) if id is None else check_id(id),
             metadata=metadata,
+            notes=notes,
         )
 
-    @field_validator("metadata")
+    @field_validator("metadata", "notes")
     @classmethod
     def _copied(cls, value: dict[str, Any]) -> dict[str, Any]:
         # A plain JSON copy: later changes to the caller's object do not reach the document.
@@ -88,6 +112,7 @@ class Hit(BaseModel):
         scores: the cosine under each searched view, by view name.
         answers: the answer words under each searched view, when the search asked to explain.
         group: the value of the field that the search was grouped by.
+        notes: the document's.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -99,6 +124,33 @@ class Hit(BaseModel):
     scores: dict[str, float]
     answers: dict[str, list[AnswerWord]] = Field(default_factory=dict)
     group: str | int | float | None = None
+    notes: dict[str, Any] = Field(default_factory=dict, repr=False)
+
+
+def dates_as_text(metadata: dict[str, Any]) -> tuple[dict[str, Any], list[list[str | int]]]:
+    """Return metadata with its dates as ISO 8601 text, and where each of them stands.
+
+    Documents keep dates as text; `text_as_dates` makes dates of them again. A time zone becomes
+    its offset at that moment.
+    """
+    places: list[list[str | int]] = []
+    return _without_dates(metadata, [], places), places
+
+
+def text_as_dates(metadata: dict[str, Any], places: Iterable[Place]) -> dict[str, Any]:
+    """Return a copy of metadata with dates where they stood; what is no date now is left."""
+    whole: dict[str, Any] = json.loads(json.dumps(metadata))
+    for *way, last in places:
+        inner: Any = whole
+        try:
+            for key in way:
+                inner = inner[key]
+            text = inner[last]
+            kind = date if len(text) == len("2026-01-31") else datetime
+            inner[last] = kind.fromisoformat(text)
+        except (LookupError, TypeError, ValueError):
+            continue
+    return whole
 
 
 def check_id(value: object) -> str:
@@ -167,6 +219,22 @@ def check_json(value: object, path: str, depth: int = 0) -> None:
             f"{path} is {type(value).__name__} {_short(value)}; "
             "store text, numbers, booleans, None, lists or dicts (a date as ISO 8601 text)"
         )
+
+
+def _without_dates(value: Any, place: list[str | int], places: list[list[str | int]]) -> Any:
+    # Deeper than this is refused when a document is made of it.
+    if len(place) <= MAX_NESTING + 1:
+        if isinstance(value, dict):
+            return {key: _without_dates(one, [*place, key], places) for key, one in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [_without_dates(one, [*place, k], places) for k, one in enumerate(value)]
+    # What is not equal to itself, as pandas' NaT, is no date.
+    if not isinstance(value, date) or value != value:
+        return value
+    places.append(place)
+    # Not the method of a subclass, which may write finer digits than are read.
+    kind = datetime if isinstance(value, datetime) else date
+    return kind.isoformat(value)
 
 
 def _short(value: object) -> str:

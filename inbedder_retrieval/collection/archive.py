@@ -30,6 +30,8 @@ from inbedder_retrieval.collection.schema import (
     METADATA,
     TEXT,
     document_of,
+    metadata_of,
+    noted,
     payload_of,
     point_id,
 )
@@ -140,7 +142,7 @@ class Archive:
 
     def _document(self, name: Any, text: Any, metadata: Any) -> Document:
         try:
-            return Document(text, id=name or "", metadata=json.loads(metadata))
+            return Document(text, id=name or "", **noted(json.loads(metadata)))
         except (TypeError, ValueError) as error:
             raise SourceError(
                 f"{self.location}, document {name!r} cannot be read: {error}; "
@@ -253,10 +255,11 @@ class _Rows:
             return
         pa, points = self._pa, self._points
         documents = [document_of(point.payload) for point in points]
+        metadata = [metadata_of(point.payload) for point in points]
         columns = [
             pa.array([one.id for one in documents], pa.string()),
             pa.array([one.text for one in documents], pa.string()),
-            pa.array([json.dumps(one.metadata, ensure_ascii=False) for one in documents]),
+            pa.array([json.dumps(one, ensure_ascii=False) for one in metadata]),
         ]
         for record in self._records:
             lacking = np.array([record.vector not in point.vectors for point in points])

@@ -7,8 +7,8 @@ second run of the same documents writes nothing.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from pydantic import BaseModel
@@ -34,6 +34,10 @@ __all__ = ["IndexReport", "add_documents", "shard_of"]
 BATCH_DOCUMENTS = 512
 # What a batch of long texts may hold in memory.
 BATCH_CHARACTERS = 4_000_000
+# Batches share a flush where it takes long: it may take this share of the time,
+FLUSH_SHARE = 0.05
+# but what is not yet safe is never more than was written in so many seconds.
+FLUSH_SECONDS = 2.0
 
 
 class IndexReport(BaseModel):
@@ -72,7 +76,8 @@ async def add_documents(
     """Store documents under every view.
 
     Args:
-        progress: called after each batch with the number of documents that are safely stored.
+        progress: called with the number of documents that are safely stored: after each batch, or
+            after several where they are written faster than a disk takes them.
 
     Raises:
         DocumentError: an item is no Document. What came before its batch is stored.
@@ -81,16 +86,31 @@ async def add_documents(
     """
     report = IndexReport()
     seen: set[str] = set()
-    done = 0
-    for batch in _batches(documents):
-        latest = {document.id: document for document in batch}
-        report.duplicates += len(batch) - len(latest) + len(seen & latest.keys())
-        seen.update(latest)
-        await _write(store, list(latest.values()), on_long, report)
+    done = safe = 0
+    took, flushed = 0.0, time.monotonic()
+
+    async def flush() -> None:
+        nonlocal safe, took, flushed
+        start = time.monotonic()
         await store.engine.flush()
-        done += len(batch)
+        safe, flushed = done, time.monotonic()
+        took = flushed - start
         if progress is not None:
             progress(done)
+
+    try:
+        for batch in _batches(documents):
+            latest = {document.id: document for document in batch}
+            report.duplicates += len(batch) - len(latest) + len(seen & latest.keys())
+            seen.update(latest)
+            await _write(store, list(latest.values()), on_long, report)
+            done += len(batch)
+            if time.monotonic() - flushed >= min(took / FLUSH_SHARE, FLUSH_SECONDS):
+                await flush()
+    finally:
+        # Also after an error: what came before it is to be stored.
+        if safe < done:
+            await flush()
     return report
 
 
@@ -112,13 +132,13 @@ async def _write(
             moved.append(Point(name, {}, shard=old.shard if old else None))
         if old is None or elsewhere or old.payload.get(HASH) != point.payload[HASH]:
             fresh.append((document, point))
-            report.added += old is None
-            report.updated += old is not None
-        elif as_json(metadata_of(old.payload)) != as_json(document.metadata):
+        elif as_json(metadata_of(old.payload)) != as_json(metadata_of(point.payload)):
             relabelled.append(point)
-            report.relabelled += 1
-        else:
-            report.unchanged += 1
+    added = sum(point.id not in stored for _, point in fresh)
+    report.added += added
+    report.updated += len(fresh) - added
+    report.relabelled += len(relabelled)
+    report.unchanged += len(documents) - len(fresh) - len(relabelled)
     # A server does not know that a point of another shard is the same one: it goes first, since
     # what is left behind there would be another tenant's to find.
     await store.engine.delete(moved)
@@ -165,9 +185,12 @@ async def _embed_and_upsert(
 
 
 def _with_vectors(points: Sequence[Point], vectors: Embeddings) -> list[Point]:
+    names = list(vectors)
+    # Split once a vector name, and not looked up row by row.
+    rows = zip(*(list(vectors[name]) for name in names), strict=True)
     return [
-        replace(point, vectors={name: rows[row] for name, rows in vectors.items()})
-        for row, point in enumerate(points)
+        Point(point.id, point.payload, dict(zip(names, row, strict=True)), point.shard)
+        for point, row in zip(points, rows, strict=True)
     ]
 
 

@@ -23,8 +23,6 @@ NODE, KIND, TEXT_NODE = "_node_content", "_node_type", "TextNode"
 SOURCES = ("document_id", "doc_id", "ref_doc_id")
 # What LlamaIndex writes where a node was cut from no document.
 NO_SOURCE = "None"
-# Where a document keeps what a node has beside text and metadata, as llama-index-inbedder has it.
-REST = "_node"
 
 
 class Layout(BaseModel):
@@ -50,9 +48,10 @@ class Layout(BaseModel):
         try:
             if self.library == "langchain":
                 text, metadata = payload.get(self.text), payload.get(self.metadata) or {}
+                notes = None
             else:
-                text, metadata = _node(payload)
-            return None if not isinstance(text, str) else Document(text, id=id, metadata=metadata)
+                text, metadata, notes = _node(payload)
+            return None if not isinstance(text, str) else Document(text, id, metadata, notes)
         except DocumentError as error:
             raise DocumentError(f"point {id} cannot be adopted: {error}") from error
 
@@ -60,8 +59,9 @@ class Layout(BaseModel):
         """Return the payload by which the library reads a document."""
         if self.library == "langchain":
             return {self.text: document.text, self.metadata: document.metadata}
-        metadata = {key: value for key, value in document.metadata.items() if key != REST}
-        rest = document.metadata.get(REST) or {"type": TEXT_NODE, "fields": "{}"}
+        metadata = document.metadata
+        # What a node has beside text and metadata is in the notes, as llama-index-inbedder has it.
+        rest = {"type": TEXT_NODE, "fields": "{}"} | document.notes
         node = json.loads(rest["fields"])
         text = node.pop("own_text", document.text)
         if "text_resource" in node:
@@ -94,14 +94,14 @@ def found_layout(payload: Mapping[str, Any], where: str) -> Layout:
     )
 
 
-def _node(payload: Mapping[str, Any]) -> tuple[str | None, dict[str, Any]]:
-    """Return a node's text, and its metadata with what else it has."""
+def _node(payload: Mapping[str, Any]) -> tuple[str | None, dict[str, Any], dict[str, Any]]:
+    """Return a node's text, its metadata, and what else it has."""
     try:
         node = json.loads(payload.get(NODE) or "null")
     except ValueError:
         node = None
     if not isinstance(node, dict):
-        return None, {}
+        return None, {}, {}
     for key in ("id_", "embedding"):
         node.pop(key, None)
     metadata = node.pop("metadata", None) or {}
@@ -114,4 +114,4 @@ def _node(payload: Mapping[str, Any]) -> tuple[str | None, dict[str, Any]]:
     source = payload.get("ref_doc_id")
     if isinstance(source, str) and source != NO_SOURCE:
         rest["ref_doc_id"] = source
-    return text, metadata | {REST: rest}
+    return text, metadata, rest

@@ -19,7 +19,7 @@ from inbedder_retrieval.collection.filters import Where
 from inbedder_retrieval.collection.query import Vectors, query_vectors
 from inbedder_retrieval.collection.ranking import diversified, fused, grouped, in_order
 from inbedder_retrieval.collection.registry import Registry, ViewRecord
-from inbedder_retrieval.collection.schema import ID, METADATA, TEXT, metadata_of
+from inbedder_retrieval.collection.schema import ID, METADATA, TEXT, metadata_of, noted
 from inbedder_retrieval.collection.store import Store
 from inbedder_retrieval.documents import AnswerWord, Hit
 from inbedder_retrieval.errors import (
@@ -67,8 +67,21 @@ async def _search(store: Store, asked: Search) -> list[Hit]:
                 "adding it again, or search it with allow_partial=True"
             )
     vectors = await query_vectors(store, asked.wanted, records)
-    found = await _Finder(store, asked, records, list(weights.values()), vectors).find()
-    return _hits(store, asked, found, records, vectors)
+    finder = _Finder(store, asked, records, list(weights.values()), vectors)
+    found = await finder.find()
+    answers = await _answers(store, asked, [point for _, point in found], records)
+    return [
+        Hit(
+            id=point.payload[ID],
+            text=point.payload[TEXT],
+            **noted(metadata_of(point.payload)),
+            score=point.score,
+            scores=finder.cosines(point),
+            answers=answer,
+            group=value,
+        )
+        for (value, point), answer in zip(found, answers, strict=True)
+    ]
 
 
 @dataclass(frozen=True)
@@ -96,6 +109,22 @@ class _Finder:
         else:
             found = self._good(await self._settled(asked.reach))
         return [(None, point) for point in found[asked.offset : asked.reach]]
+
+    def cosines(self, point: FoundPoint) -> dict[str, float]:
+        """Return the cosine of what was found under each view, by the view's name."""
+        if self._scored_by_cosine:
+            return {self.records[0].name: point.score}
+        return {
+            record.name: float(np.dot(self.vectors[record.vector], point.vectors[record.vector]))
+            for record in self.records
+            if record.vector in point.vectors
+        }
+
+    @property
+    def _scored_by_cosine(self) -> bool:
+        """Whether scores say all there is to know of the vectors, which are not read then."""
+        plain = self.asked.fusion == "sum" and self.asked.diversity is None
+        return plain and list(self.weights) == [1.0] and not self.asked.words
 
     async def _find_groups(self, field: str) -> list[tuple[Any, FoundPoint]]:
         asked, count = self.asked, max(4 * self.asked.reach * self.asked.group_size, 100)
@@ -162,7 +191,9 @@ class _Finder:
                 queries=tuple(queries),
                 limit=limit,
                 candidates=max(limit, self._candidates),
-                vectors=tuple(record.vector for record in self.records),
+                vectors=()
+                if self._scored_by_cosine
+                else tuple(record.vector for record in self.records),
                 where=where,
                 exact=self.asked.exact,
                 shard=shard_of(self.store.registry, where),
@@ -170,38 +201,18 @@ class _Finder:
         )
 
 
-def _hits(
-    store: Store,
-    asked: Search,
-    found: Sequence[tuple[Any, FoundPoint]],
-    records: Sequence[ViewRecord],
-    vectors: Vectors,
-) -> list[Hit]:
+async def _answers(
+    store: Store, asked: Search, found: Sequence[FoundPoint], records: Sequence[ViewRecord]
+) -> list[dict[str, list[AnswerWord]]]:
     answers: list[dict[str, list[AnswerWord]]] = [{} for _ in found]
     for record in records:
-        rows = [row for row, (_, point) in enumerate(found) if record.vector in point.vectors]
+        rows = [row for row, point in enumerate(found) if record.vector in point.vectors]
         if asked.words and rows and record.instruction is not None:
-            stored = np.stack([found[row][1].vectors[record.vector] for row in rows])
-            for row, words in zip(
-                rows, store.embedder().explain(stored, top=asked.words), strict=True
-            ):
+            stored = np.stack([found[row].vectors[record.vector] for row in rows])
+            explained = await store.explain(stored, asked.words)
+            for row, words in zip(rows, explained, strict=True):
                 answers[row][record.name] = words
-    return [
-        Hit(
-            id=point.payload[ID],
-            text=point.payload[TEXT],
-            metadata=metadata_of(point.payload),
-            score=point.score,
-            scores={
-                record.name: float(np.dot(vectors[record.vector], point.vectors[record.vector]))
-                for record in records
-                if record.vector in point.vectors
-            },
-            answers=answer,
-            group=value,
-        )
-        for (value, point), answer in zip(found, answers, strict=True)
-    ]
+    return answers
 
 
 async def _index_fields(store: Store, where: Where) -> None:

@@ -67,10 +67,6 @@ def same(
     )
 
 
-def own(document: Document) -> dict[str, Any]:
-    return {key: value for key, value in document.metadata.items() if key != "_node"}
-
-
 def test_their_documents_are_found_under_our_questions(theirs: Theirs) -> None:
     embedder = FakeEmbedder()
     before = theirs.stored()
@@ -97,9 +93,9 @@ def test_ids_and_metadata_are_theirs(theirs: Theirs) -> None:
         if theirs.library == "langchain":
             assert tent.metadata == metadata["metadata"]
         else:
-            assert own(tent) == json.loads(metadata["_node_content"])["metadata"]
-            assert own(tent)["id"] == "mine"
-            assert tent.metadata["_node"]["ref_doc_id"] == "letter-1"
+            assert tent.metadata == json.loads(metadata["_node_content"])["metadata"]
+            assert tent.metadata["id"] == "mine"
+            assert tent.notes["ref_doc_id"] == "letter-1"
         cheap = collection.search("kettle", view="general", filter={"price": {"lt": 6}})
         assert [hit.text for hit in cheap] == [TENT]
         listed = collection.search("kettle", view="general", filter={"tags": "b"})
@@ -227,10 +223,9 @@ def test_documents_written_here_are_read_by_them(theirs: Theirs) -> None:
     layout = Layout(library=theirs.library)  # type: ignore[arg-type]
     with theirs.adopt(FakeEmbedder()) as collection:
         [tent] = collection.get([theirs.ids[TENT]])
-        rest = {key: value for key, value in tent.metadata.items() if key == "_node"}
         report = collection.add(
             [
-                Document("a new tent came", id=theirs.ids[TENT], metadata={"stars": 4} | rest),
+                Document("a new tent came", theirs.ids[TENT], {"stars": 4}, tent.notes),
                 Document("a lamp", id="lamp", metadata={"price": 3}),
                 Document("a pot", id="12", metadata={}),
             ]
@@ -247,8 +242,8 @@ def test_documents_written_here_are_read_by_them(theirs: Theirs) -> None:
     tent_read = read[theirs.ids[TENT]]
     assert tent_read is not None
     assert tent_read.text == "a new tent came"
-    assert own(tent_read) == {"stars": 4}
-    assert tent_read.metadata.get("_node") == rest.get("_node")
+    assert tent_read.metadata == {"stars": 4}
+    assert tent_read.notes == tent.notes
     assert "price" not in stored[theirs.ids[TENT]][0]
     assert np.allclose(stored[theirs.ids[TENT]][1], vectors[theirs.ids[TENT]])
     assert read["12"] is not None

@@ -1,7 +1,8 @@
 """Documents: LangChain's become the library's, and the other way round.
 
 Text, metadata and id are one to one, so a collection written here reads the same through the
-library. What JSON cannot hold is refused; tuples come back as lists.
+library. Dates in metadata are stored as ISO 8601 text, which is what the library shows, and are
+dates again here. What JSON cannot hold besides is refused; tuples come back as lists.
 """
 
 from __future__ import annotations
@@ -9,7 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from inbedder_retrieval import Document, DocumentError, Hit, InputError
+from inbedder_retrieval import (
+    Document,
+    DocumentError,
+    Hit,
+    InputError,
+    dates_as_text,
+    text_as_dates,
+)
 from langchain_core.documents import Document as LangChainDocument
 
 __all__ = ["of_langchain", "of_texts", "to_langchain"]
@@ -56,12 +64,16 @@ def of_texts(
 
 def to_langchain(found: Document | Hit) -> LangChainDocument:
     """Return what was stored, with its id."""
-    return LangChainDocument(page_content=found.text, metadata=found.metadata, id=found.id)
+    metadata = text_as_dates(found.metadata, found.notes.get("dates", ()))
+    return LangChainDocument(page_content=found.text, metadata=metadata, id=found.id)
 
 
 def _stored(text: str, name: object, metadata: dict[str, Any] | None) -> Document:
+    dates: list[Any] = []
+    if isinstance(metadata, dict):
+        metadata, dates = dates_as_text(metadata)
     try:
-        return Document(text, id=name, metadata=metadata)
+        return Document(text, name, metadata, {"dates": dates} if dates else None)
     except DocumentError as error:
         which = f"document {name!r}" if name else f"the document that begins {str(text)[:40]!r}"
         raise DocumentError(f"{which} cannot be stored: {error}") from error

@@ -37,53 +37,49 @@ class Searches(VectorStore):
         self, query: str, k: int = 4, **options: Unpack[SearchOptions]
     ) -> list[Document]:
         """Return the k documents whose answers are nearest to the query's, best first."""
-        return _documents(self.collection.search(**self._asked(query, k, options)))
+        return _documents(self._search(query, k, options))
 
     async def asimilarity_search(  # type: ignore[override]
         self, query: str, k: int = 4, **options: Unpack[SearchOptions]
     ) -> list[Document]:
         """As `similarity_search`."""
-        return _documents(await self.collection.asearch(**self._asked(query, k, options)))
+        return _documents(await self._asearch(query, k, options))
 
     def similarity_search_with_score(
         self, query: str, k: int = 4, **options: Unpack[SearchOptions]
     ) -> Scored:
         """Return the nearest documents with their cosines, or weighted sums of cosines."""
-        return _scored(self.collection.search(**self._asked(query, k, options)))
+        return _scored(self._search(query, k, options))
 
     async def asimilarity_search_with_score(
         self, query: str, k: int = 4, **options: Unpack[SearchOptions]
     ) -> Scored:
         """As `similarity_search_with_score`."""
-        return _scored(await self.collection.asearch(**self._asked(query, k, options)))
+        return _scored(await self._asearch(query, k, options))
 
     def similarity_search_by_vector(  # type: ignore[override]
         self, embedding: Vector, k: int = 4, **options: Unpack[SearchOptions]
     ) -> list[Document]:
         """Return the documents nearest to a vector that was embedded elsewhere."""
-        asked = self._asked(None, k, options)
-        return _documents(self.collection.search(vector=embedding, **asked))
+        return _documents(self._search(None, k, options, vector=embedding))
 
     async def asimilarity_search_by_vector(  # type: ignore[override]
         self, embedding: Vector, k: int = 4, **options: Unpack[SearchOptions]
     ) -> list[Document]:
         """As `similarity_search_by_vector`."""
-        asked = self._asked(None, k, options)
-        return _documents(await self.collection.asearch(vector=embedding, **asked))
+        return _documents(await self._asearch(None, k, options, vector=embedding))
 
     def similarity_search_with_score_by_vector(
         self, embedding: Vector, k: int = 4, **options: Unpack[SearchOptions]
     ) -> Scored:
         """Return the documents nearest to a vector, with their scores."""
-        asked = self._asked(None, k, options)
-        return _scored(self.collection.search(vector=embedding, **asked))
+        return _scored(self._search(None, k, options, vector=embedding))
 
     async def asimilarity_search_with_score_by_vector(
         self, embedding: Vector, k: int = 4, **options: Unpack[SearchOptions]
     ) -> Scored:
         """As `similarity_search_with_score_by_vector`."""
-        asked = self._asked(None, k, options)
-        return _scored(await self.collection.asearch(vector=embedding, **asked))
+        return _scored(await self._asearch(None, k, options, vector=embedding))
 
     def max_marginal_relevance_search(  # type: ignore[override]
         self,
@@ -99,8 +95,8 @@ class Searches(VectorStore):
             fetch_k: of how many nearest documents they are chosen.
             lambda_mult: 1 is relevance alone, as in a plain search; 0 is difference alone.
         """
-        asked = self._diverse(query, k, fetch_k, lambda_mult, options)
-        return _documents(self.collection.search(**asked))
+        wanted = _diverse(fetch_k, lambda_mult)
+        return _documents(self._search(query, k, options, **wanted))
 
     async def amax_marginal_relevance_search(  # type: ignore[override]
         self,
@@ -111,8 +107,8 @@ class Searches(VectorStore):
         **options: Unpack[SearchOptions],
     ) -> list[Document]:
         """As `max_marginal_relevance_search`."""
-        asked = self._diverse(query, k, fetch_k, lambda_mult, options)
-        return _documents(await self.collection.asearch(**asked))
+        wanted = _diverse(fetch_k, lambda_mult)
+        return _documents(await self._asearch(query, k, options, **wanted))
 
     def max_marginal_relevance_search_by_vector(  # type: ignore[override]
         self,
@@ -123,8 +119,8 @@ class Searches(VectorStore):
         **options: Unpack[SearchOptions],
     ) -> list[Document]:
         """Return documents that are near a vector and unlike each other."""
-        asked = self._diverse(None, k, fetch_k, lambda_mult, options)
-        return _documents(self.collection.search(vector=embedding, **asked))
+        wanted = _diverse(fetch_k, lambda_mult)
+        return _documents(self._search(None, k, options, vector=embedding, **wanted))
 
     async def amax_marginal_relevance_search_by_vector(  # type: ignore[override]
         self,
@@ -135,8 +131,8 @@ class Searches(VectorStore):
         **options: Unpack[SearchOptions],
     ) -> list[Document]:
         """As `max_marginal_relevance_search_by_vector`."""
-        asked = self._diverse(None, k, fetch_k, lambda_mult, options)
-        return _documents(await self.collection.asearch(vector=embedding, **asked))
+        wanted = _diverse(fetch_k, lambda_mult)
+        return _documents(await self._asearch(None, k, options, vector=embedding, **wanted))
 
     # What `similarity_search_with_relevance_scores` of the core calls, score_threshold taken out.
 
@@ -144,15 +140,13 @@ class Searches(VectorStore):
         self, query: str, k: int = 4, **options: Any
     ) -> Scored:
         view = self._single(options)
-        hits = self.collection.search(**self._asked(query, k, options))
-        return [(to_langchain(hit), _relevance(hit, view)) for hit in hits]
+        return _related(self._search(query, k, options), view)
 
     async def _asimilarity_search_with_relevance_scores(
         self, query: str, k: int = 4, **options: Any
     ) -> Scored:
         view = self._single(options)
-        hits = await self.collection.asearch(**self._asked(query, k, options))
-        return [(to_langchain(hit), _relevance(hit, view)) for hit in hits]
+        return _related(await self._asearch(query, k, options), view)
 
     def _single(self, options: Mapping[str, Any]) -> str:
         views = searched_views(self.view, options)
@@ -164,21 +158,22 @@ class Searches(VectorStore):
             )
         return views[0]
 
-    def _asked(self, query: str | None, k: int, options: Mapping[str, Any]) -> dict[str, Any]:
-        return search_arguments(self.view, query, k, options)
+    def _search(
+        self, query: str | None, k: int, options: Mapping[str, Any], **more: Any
+    ) -> list[Hit]:
+        return self.collection.search(**(search_arguments(self.view, query, k, options) | more))
 
-    def _diverse(
-        self,
-        query: str | None,
-        k: int,
-        fetch_k: int,
-        lambda_mult: float,
-        options: Mapping[str, Any],
-    ) -> dict[str, Any]:
-        if not isinstance(lambda_mult, (int, float)) or not 0 <= lambda_mult <= 1:
-            raise InputError(f"lambda_mult is {lambda_mult!r}; give a number from 0 to 1")
-        asked = self._asked(query, k, {**options, "candidates": fetch_k})
-        return {**asked, "diversity": 1 - lambda_mult}
+    async def _asearch(
+        self, query: str | None, k: int, options: Mapping[str, Any], **more: Any
+    ) -> list[Hit]:
+        asked = search_arguments(self.view, query, k, options) | more
+        return await self.collection.asearch(**asked)
+
+
+def _diverse(fetch_k: int, lambda_mult: float) -> dict[str, Any]:
+    if not isinstance(lambda_mult, (int, float)) or not 0 <= lambda_mult <= 1:
+        raise InputError(f"lambda_mult is {lambda_mult!r}; give a number from 0 to 1")
+    return {"candidates": fetch_k, "diversity": 1 - lambda_mult}
 
 
 def _documents(hits: Sequence[Hit]) -> list[Document]:
@@ -189,6 +184,6 @@ def _scored(hits: Sequence[Hit]) -> Scored:
     return [(to_langchain(hit), hit.score) for hit in hits]
 
 
-def _relevance(hit: Hit, view: str) -> float:
-    """Return a cosine of -1 to 1 as 0 to 1; rounding may leave either a digit outside."""
-    return min(1.0, max(0.0, (1 + hit.scores[view]) / 2))
+def _related(hits: Sequence[Hit], view: str) -> Scored:
+    """Give cosines of -1 to 1 as 0 to 1; rounding may leave either a digit outside."""
+    return [(to_langchain(hit), min(1.0, max(0.0, (1 + hit.scores[view]) / 2))) for hit in hits]

@@ -15,7 +15,7 @@ import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from inbedder_retrieval import (
     Connection,
@@ -37,6 +37,8 @@ from langchain_inbedder.searches import Searches
 
 __all__ = ["InBedderVectorStore"]
 
+Embedding: TypeAlias = "Embeddings | TextEmbedder | None"
+OnLong: TypeAlias = Literal["cut", "error"]
 logger = logging.getLogger(__name__)
 
 
@@ -65,11 +67,11 @@ class InBedderVectorStore(Searches):
     def from_texts(  # type: ignore[override]  # No option is taken that is not used.
         cls,
         texts: Iterable[str],
-        embedding: Embeddings | TextEmbedder | None = None,
+        embedding: Embedding = None,
         metadatas: Iterable[dict[str, Any] | None] | None = None,
         *,
         ids: Iterable[str | None] | None = None,
-        on_long: Literal["cut", "error"] = "cut",
+        on_long: OnLong = "cut",
         **place: Unpack[Place],
     ) -> Self:
         """Add texts to the collection at a place, which is created where there is none.
@@ -89,11 +91,11 @@ class InBedderVectorStore(Searches):
     async def afrom_texts(  # type: ignore[override]
         cls,
         texts: Iterable[str],
-        embedding: Embeddings | TextEmbedder | None = None,
+        embedding: Embedding = None,
         metadatas: Iterable[dict[str, Any] | None] | None = None,
         *,
         ids: Iterable[str | None] | None = None,
-        on_long: Literal["cut", "error"] = "cut",
+        on_long: OnLong = "cut",
         **place: Unpack[Place],
     ) -> Self:
         """As `from_texts`."""
@@ -103,10 +105,10 @@ class InBedderVectorStore(Searches):
     def from_documents(  # type: ignore[override]
         cls,
         documents: Iterable[Document],
-        embedding: Embeddings | TextEmbedder | None = None,
+        embedding: Embedding = None,
         *,
         ids: Iterable[str | None] | None = None,
-        on_long: Literal["cut", "error"] = "cut",
+        on_long: OnLong = "cut",
         **place: Unpack[Place],
     ) -> Self:
         """Add documents to the collection at a place, as `from_texts` does texts."""
@@ -116,10 +118,10 @@ class InBedderVectorStore(Searches):
     async def afrom_documents(  # type: ignore[override]
         cls,
         documents: Iterable[Document],
-        embedding: Embeddings | TextEmbedder | None = None,
+        embedding: Embedding = None,
         *,
         ids: Iterable[str | None] | None = None,
-        on_long: Literal["cut", "error"] = "cut",
+        on_long: OnLong = "cut",
         **place: Unpack[Place],
     ) -> Self:
         """As `from_documents`."""
@@ -129,7 +131,7 @@ class InBedderVectorStore(Searches):
     def from_existing(
         cls,
         location: str | Path,
-        embedding: Embeddings | TextEmbedder | None = None,
+        embedding: Embedding = None,
         *,
         view: str | None = None,
         connection: Connection | None = None,
@@ -165,7 +167,7 @@ class InBedderVectorStore(Searches):
         documents: Iterable[Document],
         *,
         ids: Iterable[str | None] | None = None,
-        on_long: Literal["cut", "error"] = "cut",
+        on_long: OnLong = "cut",
         batch_size: int | None = None,
     ) -> list[str]:
         """Store documents under every view, and return their ids.
@@ -184,22 +186,18 @@ class InBedderVectorStore(Searches):
             DocumentError: an id or metadata cannot be stored; nothing was.
             TextError: a text cannot be embedded.
         """
-        stored = of_langchain(documents, ids)
-        _report(self.collection.add(stored, on_long=on_long))
-        return [one.id for one in stored]
+        return self._write(of_langchain(documents, ids), on_long)
 
     async def aadd_documents(  # type: ignore[override]
         self,
         documents: Iterable[Document],
         *,
         ids: Iterable[str | None] | None = None,
-        on_long: Literal["cut", "error"] = "cut",
+        on_long: OnLong = "cut",
         batch_size: int | None = None,
     ) -> list[str]:
         """As `add_documents`."""
-        stored = of_langchain(documents, ids)
-        _report(await self.collection.aadd(stored, on_long=on_long))
-        return [one.id for one in stored]
+        return await self._awrite(of_langchain(documents, ids), on_long)
 
     def add_texts(  # type: ignore[override]
         self,
@@ -207,13 +205,11 @@ class InBedderVectorStore(Searches):
         metadatas: Iterable[dict[str, Any] | None] | None = None,
         *,
         ids: Iterable[str | None] | None = None,
-        on_long: Literal["cut", "error"] = "cut",
+        on_long: OnLong = "cut",
         batch_size: int | None = None,
     ) -> list[str]:
         """Store texts under every view, as `add_documents` does, and return their ids."""
-        stored = of_texts(texts, metadatas, ids)
-        _report(self.collection.add(stored, on_long=on_long))
-        return [one.id for one in stored]
+        return self._write(of_texts(texts, metadatas, ids), on_long)
 
     async def aadd_texts(  # type: ignore[override]
         self,
@@ -221,13 +217,11 @@ class InBedderVectorStore(Searches):
         metadatas: Iterable[dict[str, Any] | None] | None = None,
         *,
         ids: Iterable[str | None] | None = None,
-        on_long: Literal["cut", "error"] = "cut",
+        on_long: OnLong = "cut",
         batch_size: int | None = None,
     ) -> list[str]:
         """As `add_texts`."""
-        stored = of_texts(texts, metadatas, ids)
-        _report(await self.collection.aadd(stored, on_long=on_long))
-        return [one.id for one in stored]
+        return await self._awrite(of_texts(texts, metadatas, ids), on_long)
 
     def get_by_ids(self, ids: Sequence[str], /) -> list[Document]:
         """Return the documents with these ids, in their order; ids not stored are left out."""
@@ -288,17 +282,25 @@ class InBedderVectorStore(Searches):
     ) -> None:
         await self.aclose()
 
+    def _write(self, documents: list[Stored], on_long: OnLong) -> list[str]:
+        _report(self.collection.add(documents, on_long=on_long))
+        return [one.id for one in documents]
+
+    async def _awrite(self, documents: list[Stored], on_long: OnLong) -> list[str]:
+        _report(await self.collection.aadd(documents, on_long=on_long))
+        return [one.id for one in documents]
+
     @classmethod
     def _filled(
         cls,
         documents: list[Stored],
-        embedding: Embeddings | TextEmbedder | None,
-        on_long: Literal["cut", "error"],
+        embedding: Embedding,
+        on_long: OnLong,
         place: Place,
     ) -> Self:
         store = cls._looking(collection_at(place, embedding), embedding, place.get("view"))
         try:
-            _report(store.collection.add(documents, on_long=on_long))
+            store._write(documents, on_long)
         except BaseException:
             store.close()
             raise
@@ -308,14 +310,14 @@ class InBedderVectorStore(Searches):
     async def _afilled(
         cls,
         documents: list[Stored],
-        embedding: Embeddings | TextEmbedder | None,
-        on_long: Literal["cut", "error"],
+        embedding: Embedding,
+        on_long: OnLong,
         place: Place,
     ) -> Self:
         collection = await asyncio.to_thread(collection_at, place, embedding)
         store = cls._looking(collection, embedding, place.get("view"))
         try:
-            _report(await store.collection.aadd(documents, on_long=on_long))
+            await store._awrite(documents, on_long)
         except BaseException:
             await store.aclose()
             raise
@@ -325,7 +327,7 @@ class InBedderVectorStore(Searches):
     def _looking(
         cls,
         collection: ViewCollection,
-        embedding: Embeddings | TextEmbedder | None,
+        embedding: Embedding,
         view: str | None,
     ) -> Self:
         try:

@@ -63,6 +63,26 @@ def test_views_are_searched_side_by_side(messages: ViewCollection) -> None:
     }
 
 
+async def test_two_views_are_streamed_into_one_prompt(messages: ViewCollection) -> None:
+    question = "I am so angry about my tent"
+    sides = {
+        view: InBedderRetriever(collection=messages, view=view, k=2) | joined
+        for view in ("product", "feeling")
+    }
+    asked = {**sides, "question": RunnablePassthrough()}
+    prompt = ChatPromptTemplate.from_template("{product}\n---\n{feeling}\n---\n{question}")
+    made = RunnableParallel(asked) | prompt | ParrotFakeChatModel() | StrOutputParser()
+    found = {
+        view: "\n".join(hit.text for hit in messages.search(question, view=view, limit=2))
+        for view in sides
+    }
+    expected = f"{found['product']}\n---\n{found['feeling']}\n---\n{question}"
+    assert "".join(made.stream(question)) == expected
+    assert "".join([piece async for piece in made.astream(question)]) == expected
+    events = [one["event"] async for one in made.astream_events(question, version="v2")]
+    assert events.count("on_retriever_end") == 2
+
+
 def test_a_router_chooses_the_view_within_a_chain(messages: ViewCollection) -> None:
     router = ViewRouter(messages)
     retriever = InBedderRetriever(collection=messages, k=1)

@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import copy
 import json
-from datetime import date
+from datetime import date, datetime, time, timedelta, timezone
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from inbedder_retrieval import DocumentError, InputError, ViewCollection
+from inbedder_retrieval import DocumentError, InputError, ViewCollection, Where
 from inbedder_retrieval.testing import FakeEmbedder
 from langchain_core.documents import Document
 
@@ -102,9 +102,62 @@ def test_lists_that_do_not_fit_are_refused() -> None:
 
 
 def test_what_json_cannot_hold_is_refused_by_name() -> None:
-    with pytest.raises(DocumentError, match=r"document '7'.*metadata.when is date"):
-        of_langchain([Document("a", id="7", metadata={"when": date(2026, 1, 1)})])
+    with pytest.raises(DocumentError, match=r"document '7'.*metadata.when is time"):
+        of_langchain([Document("a", id="7", metadata={"when": time(10, 30)})])
     with pytest.raises(DocumentError, match=r"begins 'some text'.*nan"):
         of_texts(["some text"], [{"x": float("nan")}], None)
     with pytest.raises(DocumentError, match="id is empty"):
         of_texts(["a"], None, [" "])
+
+
+UTC = timezone.utc
+DAYS = [1, 2, 3]
+
+
+@pytest.mark.parametrize("kind", ["memory", "folder"])
+def test_dates_come_back_as_they_went_in_and_are_filtered_by(kind: str, location: Any) -> None:
+    documents = [
+        Document(
+            f"text {day}",
+            metadata={
+                "day": date(2026, 1, day),
+                "at": datetime(2026, 1, day, 10, 30, 0, 5, tzinfo=timezone(timedelta(hours=-3))),
+                "seen": [datetime(2026, 1, day), {"by": "mail", "text": "2026-01-01"}],
+            },
+            id=str(day),
+        )
+        for day in DAYS
+    ]
+    before = copy.deepcopy(documents)
+    place = location(kind)
+    store = InBedderVectorStore(ViewCollection.create(place, {"general": None}, FakeEmbedder()))
+    store.add_documents(documents)
+    assert documents == before
+    if kind == "folder":
+        store.close()
+        store = InBedderVectorStore.from_existing(place, FakeEmbedder())
+    with store:
+        assert store.get_by_ids(["1", "2", "3"]) == before
+        found = store.similarity_search("text", k=3)
+        assert sorted(found, key=lambda one: str(one.id)) == before
+        assert found[0].metadata["at"].utcoffset() == timedelta(hours=-3)
+        filters: list[tuple[Any, list[str]]] = [
+            ({"at": {"$gt": datetime(2026, 1, 2, tzinfo=UTC)}}, ["2", "3"]),
+            ({"at": {"$lte": datetime(2026, 1, 1, 13, 30, 0, 5, tzinfo=UTC)}}, ["1"]),
+            ({"at": datetime(2026, 1, 2, 13, 30, 0, 5, tzinfo=UTC)}, ["2"]),
+            ({"day": {"$in": [date(2026, 1, 1), date(2026, 1, 3)]}}, ["1", "3"]),
+            ({"$not": {"day": date(2026, 1, 1)}}, ["2", "3"]),
+            ((Where.field("seen") >= date(2026, 1, 3)), ["3"]),
+        ]
+        for asked, wanted in filters:
+            hits = store.similarity_search("text", k=3, filter=asked)
+            assert sorted(str(one.id) for one in hits) == wanted, asked
+        # The library has the dates as text, and nothing beside them.
+        [plain] = store.collection.get(["2"])
+        assert plain.metadata == {
+            "day": "2026-01-02",
+            "at": "2026-01-02T10:30:00.000005-03:00",
+            "seen": ["2026-01-02T00:00:00", {"by": "mail", "text": "2026-01-01"}],
+        }
+        assert store.add_documents(documents) == ["1", "2", "3"]
+        assert store.collection.add([plain]).unchanged == 1

@@ -11,20 +11,23 @@ import pytest
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 SAYS = {
-    "rag_over_a_folder": [
-        "(repairs.md) # Repairs",
-        "Kettles and stoves that leak must not be used any more",
-        "Question: The kettle is leaking",
+    "chain_of_two_views": [
+        "About the same product:\n- Lovely tent!",
+        "In the same mood:\n- The zip of my tent broke",
+        "Reply to: I am so angry about my tent",
+        "product: - Lovely tent!",
+        "feeling: - The zip of my tent broke",
     ],
-    "three_questions": [
-        "general  ['tent', 'bag']",
-        "feeling  ['tent', 'late']",
-        "both     ['thanks']",
+    "graph_node": [
+        "by product:\nLovely tent!",
+        "by feeling:\nWhere is my kettle?",
+        "customers who are furious?",
     ],
-    "add_a_question": ["asked 5 messages a new question", "need     ['tent']"],
-    "agent_picks_the_view": [
-        "anything about the tent?\nSearched by product:",
-        "customers who are furious?\nSearched by feeling:\n[late]",
+    "index_what_changed": [
+        "3 added, 0 updated, 0 skipped, 0 deleted",
+        "0 added, 0 updated, 3 skipped, 0 deleted",
+        "1 added, 0 updated, 1 skipped, 2 deleted",
+        "returns.md says: A customer may send anything back within 60 days.",
     ],
 }
 

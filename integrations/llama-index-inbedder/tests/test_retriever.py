@@ -6,12 +6,15 @@ import pytest
 from llama_index.core.indices.query.query_transform import HyDEQueryTransform
 from llama_index.core.llms import MockLLM
 from llama_index.core.query_engine import RetrieverQueryEngine, TransformQueryEngine
-from llama_index.core.retrievers import QueryFusionRetriever
+from llama_index.core.retrievers import QueryFusionRetriever, RouterRetriever
 from llama_index.core.schema import IndexNode, QueryBundle, TextNode
+from llama_index.core.selectors import EmbeddingSingleSelector
+from llama_index.core.tools import RetrieverTool
 from llama_index.core.vector_stores.types import MetadataFilter, MetadataFilters
 
 from inbedder_retrieval import InputError, UnknownView, View
 from inbedder_retrieval.testing import FakeEmbedder
+from llama_index.embeddings.inbedder import InBedderEmbedding
 from llama_index.retrievers.inbedder import InBedderRetriever
 from llama_index.vector_stores.inbedder import InBedderVectorStore
 from tests.conftest import QUESTIONS, TEXTS, chunk
@@ -133,3 +136,22 @@ def test_views_that_are_unknown_or_named_twice_are_refused(filled: InBedderVecto
         InBedderRetriever(filled.client, view="price")
     with pytest.raises(InputError, match="both view and views"):
         InBedderRetriever(filled, view="need", views={"need": 1.0})
+
+
+def test_a_router_chooses_the_view(filled: InBedderVectorStore, embedder: FakeEmbedder) -> None:
+    told = {"need": "what the customer needs", "feeling": "how the customer feels"}
+    retrievers = {view: InBedderRetriever(filled, view=view) for view in told}
+    router = RouterRetriever(
+        selector=EmbeddingSingleSelector.from_defaults(
+            embed_model=InBedderEmbedding(embedder=embedder)
+        ),
+        retriever_tools=[
+            RetrieverTool.from_defaults(retrievers[view], description=text)
+            for view, text in told.items()
+        ],
+        llm=MockLLM(),
+    )
+    for view, text in told.items():
+        wanted = {one.node_id: one.score for one in retrievers[view].retrieve(text)}
+        for found in (router.retrieve(text), asyncio.run(router.aretrieve(text))):
+            assert {one.node_id: one.score for one in found} == pytest.approx(wanted, abs=1e-5)

@@ -327,7 +327,7 @@ def _given(ref_doc_id: str) -> str:
 
 
 def _nodes(documents: Sequence[Document]) -> list[BaseNode]:
-    return [node_of(one.id, one.text, one.metadata) for one in documents]
+    return [node_of(one) for one in documents]
 
 
 def _in_order(documents: Sequence[Document], ids: list[str] | None) -> list[BaseNode]:
@@ -340,7 +340,7 @@ def _in_order(documents: Sequence[Document], ids: list[str] | None) -> list[Base
 
 def _result(hits: Sequence[Hit]) -> VectorStoreQueryResult:
     return VectorStoreQueryResult(
-        nodes=[node_of(hit.id, hit.text, hit.metadata) for hit in hits],
+        nodes=[node_of(hit) for hit in hits],
         similarities=[hit.score for hit in hits],
         ids=[hit.id for hit in hits],
     )

@@ -82,7 +82,7 @@ def holding(documents: Iterable[Document], key: str, text: str) -> list[str]:
     return [
         document.id
         for document in documents
-        if any(wanted in found.lower() for found in _values(document.metadata, key))
+        if any(wanted in found.lower() for found in _values(document, key))
     ]
 
 
@@ -184,13 +184,17 @@ def _bound(asked: MetadataFilter) -> float | date:
     )
 
 
-def _values(metadata: Mapping[str, Any], key: str) -> Iterator[str]:
+def _values(document: Document, key: str) -> Iterator[str]:
     """Yield the texts that a key stands for, of lists their elements."""
-    paths = [[key], key.split("."), *([SOURCE.split(".")] if key in SOURCE_KEYS else [])]
-    for path in paths:
-        value: Any = metadata
-        for part in path:
-            value = value.get(part) if isinstance(value, Mapping) else None
+    values: list[Any] = [document.metadata.get(key)]
+    if key in SOURCE_KEYS:
+        values.append(document.notes.get("ref_doc_id"))
+    if "." in key:
+        inner: Any = document.metadata
+        for part in key.split("."):
+            inner = inner.get(part) if isinstance(inner, Mapping) else None
+        values.append(inner)
+    for value in values:
         for one in value if isinstance(value, list) else [value]:
             if isinstance(one, str):
                 yield one

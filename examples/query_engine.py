@@ -5,7 +5,6 @@ from llama_index.core.ingestion import IngestionPipeline
 from llama_index.core.llms import MockLLM
 from llama_index.core.node_parser import SentenceSplitter
 from llama_index.core.query_engine import RetrieverQueryEngine
-
 from llama_index.retrievers.inbedder import InBedderRetriever
 from llama_index.vector_stores.inbedder import EmbeddedByStore, InBedderVectorStore
 
@@ -21,7 +20,8 @@ QUESTIONS = {
     "need": "What does the customer need?",
 }
 
-llm = MockLLM()  # Any LlamaIndex LLM; this one says what it was asked.
+# Swap the next line, which replies with its prompt, for any LLM of LlamaIndex's.
+LLM = MockLLM()
 
 
 def main() -> None:
@@ -32,11 +32,11 @@ def main() -> None:
     pipeline.run(documents=[Document(text=text, id_=name) for name, text in MESSAGES.items()])
     for view in QUESTIONS:
         retriever = InBedderRetriever(store, view=view, similarity_top_k=2)
-        engine = RetrieverQueryEngine.from_args(retriever, llm=llm)
+        engine = RetrieverQueryEngine.from_args(retriever, llm=LLM)
         response = engine.query("I want a refund for my tent")
         print(view, [found.node.ref_doc_id for found in response.source_nodes])
     both = InBedderRetriever(store, views={"product": 0.3, "need": 0.7}, similarity_top_k=2)
-    answer = RetrieverQueryEngine.from_args(both, llm=llm).query("Who wants a refund for a tent?")
+    answer = RetrieverQueryEngine.from_args(both, llm=LLM).query("Who wants a refund for a tent?")
     print(answer)
 
 

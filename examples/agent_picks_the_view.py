@@ -1,17 +1,21 @@
 """An agent that picks the view: a LangGraph loop of a chat model and a search tool."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 from langchain_core.runnables import RunnableLambda
+from langchain_inbedder import InBedderVectorStore, ViewRouter
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode, tools_condition
-from three_questions import MESSAGES, VIEWS
 
-from langchain_inbedder import InBedderVectorStore, ViewRouter
+MESSAGES = {
+    "tent": "The zip of my tent broke on the first night. Money back!",
+    "bag": "Lovely tent! How do I fold it so that it fits its bag?",
+    "late": "Where is my kettle? You promised Monday. This is outrageous!",
+    "thanks": "Thank you so much, the kettle is perfect. Can I have an invoice?",
+}
+VIEWS = {"product": "Which product is it about?", "feeling": "How does the customer feel?"}
 
 
 class ScriptedModel(GenericFakeChatModel):
@@ -33,9 +37,8 @@ LLM = ScriptedModel(messages=iter([]))
 
 
 def main() -> None:
-    with InBedderVectorStore.from_texts(
-        MESSAGES.values(), ids=MESSAGES.keys(), views=VIEWS
-    ) as store:
+    texts = MESSAGES.values()
+    with InBedderVectorStore.from_texts(texts, ids=MESSAGES, views=VIEWS) as store:
         # Where the model names no view, the embedder's answer words pick it.
         tools = [ViewRouter(store.collection).as_tool(k=2)]
         ask = LLM.bind_tools(tools)

@@ -1,7 +1,5 @@
 """Answer questions from a folder of Markdown files: split, store, retrieve, prompt, reply."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from langchain_core.documents import Document
@@ -9,9 +7,8 @@ from langchain_core.language_models.fake_chat_models import ParrotFakeChatModel
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import Runnable, RunnablePassthrough
-from langchain_text_splitters import RecursiveCharacterTextSplitter
-
 from langchain_inbedder import InBedderVectorStore
+from langchain_text_splitters import RecursiveCharacterTextSplitter
 
 FOLDER = Path(__file__).parent / "handbook"
 # Swap the next line, which replies with its prompt, for init_chat_model("...") of `langchain`.
@@ -44,9 +41,8 @@ def build(store: InBedderVectorStore) -> Runnable[str, str]:
 def main() -> None:
     views = {"subject": "What is it about?", "general": None}
     # A path in place of ":memory:" keeps it; passages that are there already cost nothing.
-    with InBedderVectorStore.from_documents(
-        read(FOLDER), location=":memory:", views=views
-    ) as store:
+    passages = read(FOLDER)
+    with InBedderVectorStore.from_documents(passages, location=":memory:", views=views) as store:
         print(build(store).invoke("The kettle is leaking, what do I tell the customer?"))
 
 
