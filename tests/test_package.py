@@ -131,6 +131,7 @@ ORDER = [
     "bench.probe",
     "bench.figures",
     "bench.given",
+    "bench.edge",
     "bench.stores",
     "bench.backfill",
     "bench.storage",

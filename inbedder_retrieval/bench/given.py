@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,11 +20,31 @@ from inbedder_retrieval.embeddings import Embeddings
 from inbedder_retrieval.errors import InputError
 from inbedder_retrieval.views import Views, ViewsLike
 
-__all__ = ["FIELD", "VALUES", "VIEWS", "Given", "GivenVectors", "draw", "nearest"]
+__all__ = [
+    "FIELD",
+    "FILTERED",
+    "LIMIT",
+    "SEARCHED",
+    "VALUES",
+    "VIEWS",
+    "WEIGHTS",
+    "Given",
+    "GivenVectors",
+    "Kind",
+    "draw",
+    "nearest",
+]
+
+Kind: TypeAlias = Literal["one view", "filtered", "three views", "one view, exact"]
 
 VIEWS = questions(3)
 # The metadata field to filter on, and how many values it has, all equally often.
 FIELD, VALUES = "kind", 10
+# What is asked: how many hits, of which view or views, and with which value of the field.
+LIMIT = 10
+SEARCHED = VIEWS.names[0]
+WEIGHTS = dict(zip(VIEWS.names, (0.5, 0.3, 0.2), strict=True))
+FILTERED = "k3"
 CENTRES = 500
 # How long the noise around a centre is, to the centre's length.
 SPREAD = 0.8

@@ -1,8 +1,9 @@
 """The stores that are compared, each used as its own users use it.
 
-A store takes the documents of `given.py` and finds the nearest ones. None of the others has a
-server here: they run on qdrant-client's local mode, as they do for who installs nothing else. What
-each takes (documents, points, nodes) is made before the clock runs.
+A store takes the documents of `given.py` and finds the nearest ones. Beside this package stands the
+engine of its folders alone (see `edge.py`). None of the others has a server here: they run on
+qdrant-client's local mode, as they do for who installs nothing else. What each takes (documents,
+points, nodes) is made before the clock runs.
 """
 
 from __future__ import annotations
@@ -15,35 +16,29 @@ from functools import partial
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol
 from uuid import UUID
 
+from inbedder_retrieval.bench.edge import EdgeAlone
 from inbedder_retrieval.bench.figures import OURS
-from inbedder_retrieval.bench.given import FIELD, VIEWS, Given
+from inbedder_retrieval.bench.given import (
+    FIELD,
+    FILTERED,
+    LIMIT,
+    SEARCHED,
+    VIEWS,
+    WEIGHTS,
+    Given,
+    Kind,
+)
 from inbedder_retrieval.collection import ViewCollection
 
 if TYPE_CHECKING:
     # Loaded when it is measured: the command line imports this module.
     from qdrant_client import QdrantClient, models
 
-__all__ = [
-    "FILTERED",
-    "LIMIT",
-    "SEARCHED",
-    "STORES",
-    "WEIGHTS",
-    "Kind",
-    "Store",
-    "StoreKind",
-    "quiet",
-]
+__all__ = ["STORES", "Store", "StoreKind", "quiet"]
 
-Kind: TypeAlias = Literal["one view", "filtered", "three views", "one view, exact"]
-
-LIMIT = 10
-SEARCHED = VIEWS.names[0]
-WEIGHTS = dict(zip(VIEWS.names, (0.5, 0.3, 0.2), strict=True))
-FILTERED = "k3"
 COLLECTION = "bench"
 # qdrant-client's local mode makes lists of all arrays it is given at once.
 UPLOADED = 1000
@@ -317,6 +312,9 @@ STORES = (
         len(VIEWS),
         kinds=("one view", "filtered", "three views"),
         kinds_after=("one view, exact",),
+    ),
+    StoreKind(
+        "Qdrant Edge alone", EdgeAlone, len(VIEWS), module="qdrant_edge", pip="qdrant-edge-py"
     ),
     StoreKind("qdrant-client, folder", partial(LocalClient, memory=False), len(VIEWS)),
     StoreKind("qdrant-client, memory", partial(LocalClient, memory=True), len(VIEWS), kept=False),

@@ -252,7 +252,7 @@ class BlockingCalls:
             group_by: a metadata field; at most `group_size` hits for each of its values, groups
                 in the order of their best hit. A document without a single value is left out.
             candidates: how many nearest documents of each view are looked at, where several views
-                are joined or hits diversified; the nearest max(100, 10 * (offset + limit)) unless
+                are joined or hits diversified; the nearest max(200, 10 * (offset + limit)) unless
                 told.
             exact: compare with every document instead of walking the graph.
             explain: how many answer words to read from each hit's vectors; True for 3.

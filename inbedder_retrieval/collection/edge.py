@@ -6,7 +6,6 @@ Exceptions; they leave here as EngineError. What lies in the folder is known to 
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import threading
@@ -34,6 +33,7 @@ from inbedder_retrieval.collection.filters import FieldKind, Where
 from inbedder_retrieval.collection.folder import (
     SHARD,
     check_room,
+    lies_on_disk,
     make_folder,
     read_registry,
     read_vectors,
@@ -124,12 +124,19 @@ class EdgeEngine:
         """Make named vectors that no point has yet; one that is there stays as it is."""
         if not widths:
             return
-        with self._restorable(), self._use(f"make the vectors {', '.join(widths)}") as shard:
-            for name, width in widths.items():
-                shard.update(
-                    edge.UpdateOperation.create_dense_vector(name, width, edge.Distance.Cosine)
-                )
-            shard.flush()
+        with self._restorable():
+            with self._use(f"make the vectors {', '.join(widths)}") as shard:
+                for name, width in widths.items():
+                    shard.update(
+                        edge.UpdateOperation.create_dense_vector(name, width, edge.Distance.Cosine)
+                    )
+                shard.flush()
+            if lies_on_disk(self._folder):
+                # A vector that is made later does not say where it lies; what is opened does. Those
+                # stored by now follow when the shard is optimized.
+                everywhere = config_of(read_vectors(self._folder), Storage(on_disk=True))
+                with self._closed(everywhere):
+                    pass
 
     async def drop_vectors(self, names: Sequence[str]) -> None:
         """Delete named vectors from all points; one that is not there is passed over."""
@@ -251,15 +258,8 @@ class EdgeEngine:
 
     async def optimize(self, progress: Callable[[float], None] | None = None) -> None:
         """Build the search graphs, in a process of its own. Other calls wait meanwhile."""
-        with self._writing, self._idle:
-            self._idle.wait_for(lambda: self._users == 0)
-            place = self._folder / SHARD
-            with _translated("close the collection"):
-                self._shard.close()
-            try:
-                _optimize(place, progress)
-            finally:
-                self._shard = _load(place)
+        with self._closed():
+            _optimize(self._folder / SHARD, progress)
 
     async def set_alias(self, name: str) -> None:
         """Raise EngineError: a folder has one name."""
@@ -294,6 +294,18 @@ class EdgeEngine:
                 self._idle.notify_all()
 
     @contextmanager
+    def _closed(self, config: edge.EdgeConfig | None = None) -> Iterator[None]:
+        """Have the shard closed, as soon as no call uses it, and open it again."""
+        with self._writing, self._idle:
+            self._idle.wait_for(lambda: self._users == 0)
+            with _translated("close the collection"):
+                self._shard.close()
+            try:
+                yield
+            finally:
+                self._shard = _load(self._folder / SHARD, config)
+
+    @contextmanager
     def _restorable(self) -> Iterator[None]:
         with self._writing:
             with self._use("flush") as shard:
@@ -305,7 +317,11 @@ class EdgeEngine:
 def _written(points: Sequence[Point]) -> int:
     """Return about how many bytes Edge writes for some points."""
     vectors = sum(vector.nbytes for point in points for vector in point.vectors.values())
-    return WRITTEN_TIMES * (vectors + sum(len(json.dumps(point.payload)) for point in points))
+    payloads = [repr(point.payload) for point in points]
+    # A character is four bytes at most.
+    return WRITTEN_TIMES * (
+        vectors + sum(len(one) if one.isascii() else 4 * len(one) for one in payloads)
+    )
 
 
 @contextmanager
@@ -326,9 +342,9 @@ def _translated(action: str) -> Iterator[None]:
         raise EngineError(f"could not {action}; Qdrant Edge says: {error}") from error
 
 
-def _load(place: Path) -> edge.EdgeShard:
+def _load(place: Path, config: edge.EdgeConfig | None = None) -> edge.EdgeShard:
     with _translated(f"open the collection at {place.parent}"):
-        return edge.EdgeShard.load(str(place))
+        return edge.EdgeShard.load(str(place), config)
 
 
 def _optimize(place: Path, progress: Callable[[float], None] | None) -> None:

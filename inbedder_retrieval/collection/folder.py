@@ -14,7 +14,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 from uuid import uuid4
 
 from inbedder_retrieval.collection.location import EDGE_MARK
@@ -23,6 +23,7 @@ from inbedder_retrieval.errors import CollectionError, CollectionExists, EngineE
 __all__ = [
     "SHARD",
     "check_room",
+    "lies_on_disk",
     "make_folder",
     "read_registry",
     "read_vectors",
@@ -30,6 +31,8 @@ __all__ = [
     "restore",
     "write_registry",
 ]
+
+Found = TypeVar("Found")
 
 SHARD, BEFORE = "shard", "shard.before"
 # What a disk must hold beyond what is written: Edge's own records of it.
@@ -97,12 +100,12 @@ def read_registry(folder: Path) -> dict[str, Any]:
 
 def read_vectors(folder: Path) -> dict[str, int]:
     """Return the width of every named vector of the shard."""
-    path = folder / SHARD / EDGE_CONFIG
-    try:
-        vectors = json.loads(path.read_bytes())["vectors"]
-        return {name: params["size"] for name, params in vectors.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise EngineError(f"the vectors of {path} cannot be read: {error}") from error
+    return _read_vectors(folder, lambda params: int(params["size"]))
+
+
+def lies_on_disk(folder: Path) -> bool:
+    """Return whether the shard was made with its vectors on disk."""
+    return any(_read_vectors(folder, lambda params: bool(params.get("on_disk"))).values())
 
 
 def write_registry(folder: Path, entries: Mapping[str, Any]) -> None:
@@ -118,6 +121,15 @@ def write_registry(folder: Path, entries: Mapping[str, Any]) -> None:
         os.replace(temporary, path)
     except OSError as error:
         raise EngineError(f"the registry {path} cannot be written: {error}") from error
+
+
+def _read_vectors(folder: Path, about: Callable[[dict[str, Any]], Found]) -> dict[str, Found]:
+    path = folder / SHARD / EDGE_CONFIG
+    try:
+        vectors = json.loads(path.read_bytes())["vectors"]
+        return {name: about(params) for name, params in vectors.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise EngineError(f"the vectors of {path} cannot be read: {error}") from error
 
 
 @contextmanager

@@ -160,7 +160,7 @@ class _Finder:
 
     @property
     def _candidates(self) -> int:
-        return self.asked.candidates or max(100, 10 * self.asked.reach)
+        return self.asked.candidates or max(200, 10 * self.asked.reach)
 
     async def _nearest(self, limit: int) -> list[FoundPoint]:
         queries = [

@@ -24,7 +24,8 @@ class Storage(BaseModel):
         quantization: smaller copies to search first: `scalar` (8 bits a number), `binary` (1 bit),
             or `turbo` (TurboQuant, 4 bits). What they find is scored anew with the full vectors.
             In a folder they are made by `optimize`.
-        on_disk: full vectors stay on disk and are cached by the system.
+        on_disk: full vectors stay on disk and are cached by the system. In a folder, those of a
+            view that is added later are moved there by `optimize`.
         hnsw_m: links of a node in the graph; more find more, and take memory.
         hnsw_ef_construct: neighbours looked at when the graph is built.
         tenant: the metadata field that parts the documents by owner. It gets an index of Qdrant's

@@ -14,9 +14,13 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, TypeAlias
 
+import numpy as np
+from numpy.typing import NDArray
+
 from inbedder_retrieval.collection.engine import Engine, Point
 from inbedder_retrieval.collection.registry import Registry, ViewRecord
 from inbedder_retrieval.collection.schema import ID
+from inbedder_retrieval.documents import AnswerWord
 from inbedder_retrieval.embedder import Embedder
 from inbedder_retrieval.embeddings import Embeddings, TextEmbedder, check_finite
 from inbedder_retrieval.errors import EngineError, ServerUnavailable
@@ -64,7 +68,7 @@ class Store:
     """An engine with what is known of it.
 
     Attributes:
-        threaded: embed in a worker thread, so that an event loop goes on meanwhile.
+        threaded: run models in a worker thread, so that an event loop goes on meanwhile.
     """
 
     location: str
@@ -177,6 +181,13 @@ class Store:
             vectors.update({one.vector: found[asked[one.instruction].name] for one in own})
             vectors.truncated, vectors.empty = found.truncated, found.empty
         return vectors
+
+    async def explain(self, vectors: NDArray[np.float32], top: int) -> list[list[AnswerWord]]:
+        """Return the `top` answer words of each of the vectors (N, H), best first."""
+        explain = self.embedder().explain
+        if self.threaded:
+            return await asyncio.to_thread(explain, vectors, top=top)
+        return explain(vectors, top=top)
 
 
 def _views(records: Sequence[ViewRecord]) -> dict[str | None, View]:

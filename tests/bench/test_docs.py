@@ -11,6 +11,7 @@ import pytest
 
 from inbedder_retrieval.bench.curve import Curve, Point
 from tests.bench.test_figures import MACHINE, report
+from tests.bench.test_storage import made_up
 
 ROOT = Path(__file__).parents[2]
 
@@ -60,7 +61,26 @@ def test_the_cost_curve_is_drawn_and_its_points_listed(tmp_path: Path) -> None:
     assert ElementTree.parse(tmp_path / "cost.svg").getroot().tag.endswith("svg")
 
 
-@pytest.mark.parametrize(("name", "page"), [("performance", "README.md"), ("cost", "docs/cost.md")])
+def test_the_tables_of_storage_are_made_from_the_report(tmp_path: Path) -> None:
+    figures, page = tmp_path / "storage.json", tmp_path / "storage.md"
+    figures.write_text(made_up().model_dump_json(), encoding="utf-8")
+    page.write_text("a\n<!-- storage -->\nold\n<!-- /storage -->\nz\n", encoding="utf-8")
+    for _ in range(2):
+        script("storage.py")([str(figures), "--into", str(page)])
+        text = page.read_text(encoding="utf-8")
+        assert text.startswith("a\n<!-- storage -->\n2 cores of a processor")
+        assert text.endswith("<!-- /storage -->\nz\n")
+        assert text.count("| this package | edge | 1,000 | 3 | 500 | 1,500 | 0.50 |") == 1
+        assert "| this package: one view, optimized | 1,000 | 0.50 | 1.00 | 1.000 |" in text
+        assert "| as fast as other | 100 | 30.00 x | 3.00 x | 10.00 x | 4.00 x |" in text
+        assert "- A view added to 7 documents: 1.10 x the time of embedding them" in text
+        assert "old" not in text
+
+
+@pytest.mark.parametrize(
+    ("name", "page"),
+    [("performance", "README.md"), ("cost", "docs/cost.md"), ("storage", "docs/storage.md")],
+)
 def test_the_pages_have_the_places_to_write_in(name: str, page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     assert text.count(f"<!-- {name} -->") == text.count(f"<!-- /{name} -->") == 1

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from inbedder_retrieval.bench import storage
 from inbedder_retrieval.bench.backfill import Backfill, measure_backfill
-from inbedder_retrieval.bench.given import FIELD, VIEWS, draw, nearest
+from inbedder_retrieval.bench.given import FIELD, VIEWS, Kind, draw, nearest
 from inbedder_retrieval.bench.show import print_storage
 from inbedder_retrieval.bench.storage import (
     Searches,
@@ -17,7 +18,7 @@ from inbedder_retrieval.bench.storage import (
     StoreFigures,
     measure_storage,
 )
-from inbedder_retrieval.bench.stores import STORES, Kind
+from inbedder_retrieval.bench.stores import STORES
 from inbedder_retrieval.errors import InputError
 from inbedder_retrieval.testing import FakeEmbedder
 from tests.bench.test_figures import MACHINE
@@ -39,10 +40,13 @@ def test_every_store_that_is_installed_is_measured_on_the_same_documents(
 ) -> None:
     assert [store.store for store in measured.stores] == INSTALLED
     assert {store.documents for store in measured.stores} == {300}
-    assert [store.vectors for store in measured.stores][:3] == [3, 3, 3]
-    assert {store.vectors for store in measured.stores[3:]} <= {1}
-    assert "edge" in measured.stores[0].engine
-    assert all("local mode" in store.engine for store in measured.stores[1:])
+    assert [store.vectors for store in measured.stores][:4] == [3, 3, 3, 3]
+    assert {store.vectors for store in measured.stores[4:]} <= {1}
+    # Beside this package the engine it runs on, so that what it adds can be told.
+    assert measured.stores[1].store == "Qdrant Edge alone"
+    assert measured.stores[0].engine == measured.stores[1].engine
+    assert measured.stores[1].engine.startswith("edge (Qdrant Edge ")
+    assert all("local mode" in store.engine for store in measured.stores[2:])
     kept = [store.store for store in measured.stores if store.open_seconds is not None]
     assert kept == [name for name in INSTALLED if name != "qdrant-client, memory"]
 
@@ -55,7 +59,7 @@ def test_a_store_that_is_not_installed_is_left_out_with_the_line_that_installs_i
     assert measured.missing == expected
     for module in ("langchain_qdrant", "llama_index.vector_stores.qdrant"):
         monkeypatch.setitem(sys.modules, module, None)
-    alone = measure_storage(100, dimension=4, queries=1, backfill=0, stores=STORES[3:])
+    alone = measure_storage(100, dimension=4, queries=1, backfill=0, stores=STORES[4:])
     assert alone.missing == absent
     assert [store.store for store in alone.stores] == ["inbedder"]
     assert alone.backfill is None
@@ -86,7 +90,7 @@ def test_all_stores_find_what_a_comparison_with_every_vector_finds(measured: Sto
 
 def test_a_slow_store_gets_a_tenth_and_so_does_this_package() -> None:
     report = measure_storage(
-        200, dimension=4, queries=2, backfill=0, stores=STORES[1:2], longest_add=0.0
+        200, dimension=4, queries=2, backfill=0, stores=STORES[2:3], longest=0.0
     )
     assert [(store.store, store.documents) for store in report.stores] == [
         ("inbedder", 200),
@@ -97,6 +101,14 @@ def test_a_slow_store_gets_a_tenth_and_so_does_this_package() -> None:
     assert ratio.documents == 20
     ours, theirs = report.stores[1:]
     assert ratio.add == pytest.approx(ours.vectors_per_second / theirs.vectors_per_second)
+
+
+def test_slow_searches_end_before_all_queries_are_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage, "LONGEST_SEARCH", 0.0)
+    report = measure_storage(100, dimension=4, queries=30, backfill=0, stores=())
+    [ours] = report.stores
+    assert {one.queries for one in ours.searches if not one.first} == {20}
+    assert {one.recall for one in ours.searches} == {1.0}
 
 
 def searches(kind: Kind, p50: float, stage: Stage = "added") -> Searches:
@@ -182,6 +194,7 @@ def test_a_report_is_shown_with_every_store_and_what_was_left_out(
     print_storage(made_up())
     said = capsys.readouterr()
     for shown in (
+        "what would take longer than a minute for all documents was measured on a tenth of them",
         "as fast as other        100  30.0 x      3.0 x       10.0 x    4.0 x",
         "a filter on an indexed field, added: 0.50 x",
         "three views with weights, optimized: 4.00 x",

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from numpy.typing import ArrayLike
 
 from inbedder_retrieval import (
+    AnswerWord,
     Connection,
     Document,
     EngineError,
@@ -98,10 +100,16 @@ class Waiting(FakeEmbedder):
         super().__init__()
         self.free = threading.Event()
         self.free.set()
+        self.asked = threading.Event()
 
     def embed(self, texts: Iterable[str], views: ViewsLike) -> Embeddings:
         assert self.free.wait(timeout=20), "the event loop was held"
         return super().embed(texts, views)
+
+    def explain(self, vectors: ArrayLike, *, top: int = 5) -> list[list[AnswerWord]]:
+        self.asked.set()
+        assert self.free.wait(timeout=20), "the event loop was held"
+        return super().explain(vectors, top=top)
 
 
 def test_the_event_loop_goes_on_while_a_model_runs(location: str | Path, views: Views) -> None:
@@ -115,6 +123,17 @@ def test_the_event_loop_goes_on_while_a_model_runs(location: str | Path, views: 
             assert not adding.done()
             waiting.free.set()
             assert (await adding).added == 1
+            waiting.free.clear()
+            vector = FakeEmbedder().embed(["a lamp"], views)["need"][0]
+            explaining = asyncio.create_task(
+                collection.asearch(vector=vector, view="need", explain=2)
+            )
+            while not explaining.done() and not waiting.asked.is_set():
+                await asyncio.sleep(0.001)
+            assert not explaining.done()
+            waiting.free.set()
+            [hit] = await explaining
+            assert len(hit.answers["need"]) == 2
 
     asyncio.run(work())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from inbedder_retrieval import (
     ViewCollection,
     Views,
 )
+from inbedder_retrieval.collection import index
+from inbedder_retrieval.collection.edge import EdgeEngine
 from inbedder_retrieval.testing import FakeEmbedder
 
 
@@ -29,6 +32,11 @@ def numbered(count: int, *, text: str = "text", start: int = 0) -> Iterator[Docu
 
 def ids(collection: ViewCollection, query: str, limit: int = 1) -> list[str]:
     return [hit.id for hit in collection.search(query, view="need", limit=limit)]
+
+
+def ends(done: list[int], batches: list[int]) -> bool:
+    """Say whether these are ends of batches, in order, up to the last one's."""
+    return done == [end for end in batches if end in done] and done[-1:] == batches[-1:]
 
 
 def test_a_second_add_of_the_same_documents_writes_nothing(
@@ -109,7 +117,7 @@ def test_of_duplicates_across_batches_the_last_one_counts(
     done: list[int] = []
     stream = [*numbered(700), *numbered(3, text="edited", start=10), *numbered(400, start=300)]
     report = collection.add(iter(stream), progress=done.append)
-    assert done == [512, 1024, 1103]
+    assert ends(done, [512, 1024, 1103])
     assert report.duplicates == 403
     assert (report.added, report.updated) == (700, 3)
     assert report.relabelled == 0
@@ -128,8 +136,43 @@ def test_long_texts_make_short_batches(collection: ViewCollection) -> None:
     sizes = [3_000_000, 900_000, 200_000, 5_000_000, 1]
     documents = [Document("a" * size, id=n) for n, size in enumerate(sizes)]
     assert collection.add(documents, progress=done.append).added == 5
-    assert done == [2, 3, 4, 5]
+    assert ends(done, [2, 3, 4, 5])
     assert [len(document.text) for document in collection.get(range(5))] == sizes
+
+
+@pytest.mark.parametrize(
+    ("share", "seconds", "told"), [(1e-12, 1e9, [512, 1200]), (1e-12, 0.0, [512, 1024, 1200])]
+)
+def test_what_is_told_as_stored_is_flushed_also_where_batches_share_a_flush(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, share: float, seconds: float, told: list[int]
+) -> None:
+    monkeypatch.setattr(index, "FLUSH_SHARE", share)
+    monkeypatch.setattr(index, "FLUSH_SECONDS", seconds)
+    place = tmp_path / "c.inb"
+    happened: list[object] = []
+    flush = EdgeEngine.flush
+
+    async def noted(engine: EdgeEngine) -> None:
+        await flush(engine)
+        happened.append("flushed")
+
+    monkeypatch.setattr(EdgeEngine, "flush", noted)
+
+    def flushed(counts: list[int]) -> list[object]:
+        return [event for count in counts for event in ("flushed", count)]
+
+    with ViewCollection.create(place, {"what": "What?"}, FakeEmbedder()) as collection:
+        collection.add(numbered(1200), progress=happened.append)
+        assert happened == flushed(told)
+        happened.clear()
+        broken: list[Any] = [*numbered(1100, start=1200), "no document"]
+        with pytest.raises(DocumentError, match="a document is str"):
+            collection.add(broken, progress=happened.append)
+        # What came before an error is stored, as safely as without one.
+        assert happened == flushed([512, 1024])
+        copy = shutil.copytree(place, tmp_path / "copy.inb")
+    with ViewCollection.open(copy, FakeEmbedder()) as opened:
+        assert opened.count() == 1200 + 1024
 
 
 def test_nothing_to_add_is_an_empty_report(collection: ViewCollection) -> None:
@@ -145,7 +188,8 @@ def test_a_broken_item_leaves_the_batches_before_it(
     stream: list[Any] = [*numbered(1100), {"text": "no document"}, *numbered(50, start=1100)]
     with pytest.raises(DocumentError, match="a document is dict; give Document objects"):
         collection.add(stream, progress=done.append)
-    assert (done, collection.count()) == ([512, 1024], 1024)
+    assert ends(done, [512, 1024])
+    assert collection.count() == 1024
     del stream[1100]
     assert collection.add(stream) == IndexReport(added=126, unchanged=1024)
     assert fake.texts_seen == 1150

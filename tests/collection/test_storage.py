@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -169,6 +170,39 @@ def test_an_optimized_folder_finds_what_comparing_with_all_finds(tmp_path: Path,
             recalled.append(len(found & near) / len(near))
     # A bit for a number loses some of the nearest; the others hardly any.
     assert np.mean(recalled) >= (0.6 if kind == "binary" else 0.9)
+
+
+def test_views_added_to_a_folder_later_lie_on_disk_like_those_before_them(
+    tmp_path: Path, fake: FakeEmbedder
+) -> None:
+    storage = Storage(on_disk=True, quantization="scalar", hnsw_m=24)
+    folder = tmp_path / "c.inb"
+
+    def config() -> Any:
+        return json.loads((folder / "shard" / "edge_config.json").read_text())
+
+    with ViewCollection.create(folder, VIEW, fake, storage=storage) as collection:
+        collection.add([Document("a lamp"), Document("a bowl")])
+        before = config()
+        assert collection.add_view({"tone": "Is it polite?"}) == 2
+        assert [one["on_disk"] for one in config()["vectors"].values()] == [True, True]
+        # What was not said anew is as it was.
+        for key in ("hnsw_config", "quantization_config"):
+            assert config()[key] == before[key] is not None
+        assert [hit.text for hit in collection.search("a bowl", view="tone", limit=1)] == ["a bowl"]
+        collection.optimize()
+        kept = [json.loads(file.read_text()) for file in folder.rglob("segment.json")]
+        kinds = [
+            vector["storage_type"]
+            for one in kept
+            for vector in one["config"]["vector_data"].values()
+        ]
+        assert set(kinds) == {"ChunkedMmap"}
+        assert len(collection.search("a bowl", views={"tone": 1, "need": 1})) == 2
+    with ViewCollection.open(folder, fake) as again:
+        assert [one["on_disk"] for one in config()["vectors"].values()] == [True, True]
+        again.drop_view("tone")
+        assert again.count() == 2
 
 
 def test_an_alias_goes_over_from_one_collection_to_another(
