@@ -119,6 +119,7 @@ ORDER = [
     "training.curve",
     "training.card",
     "training.prefix",
+    "training.teacher",
     "training.prompted",
     "training.loop",
     "training.finish",
