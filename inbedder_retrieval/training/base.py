@@ -30,8 +30,8 @@ try:
 except ImportError as error:
     raise MissingExtraError("training", "train") from error
 
-from inbedder_retrieval.backends.prefix import MODEL_TYPES
 from inbedder_retrieval.backends.packed import HEADS, no_progress_bar
+from inbedder_retrieval.backends.prefix import MODEL_TYPES
 
 __all__ = ["Base", "answer_pieces", "find_base", "load_model"]
 

@@ -58,8 +58,9 @@ def _training(config: TrainConfig, report: TrainReport) -> Iterator[str]:
         parts = config.losses
         yield (
             f"Loss: {parts.words:g} x answer words + {parts.alignment:g} x alignment with the "
-            f"base's embedding of the answer + {parts.distillation:g} x distillation of the "
-            "general vector."
+            f"teacher's embedding of the answer + {parts.distillation:g} x distillation of the "
+            f"general vector + {parts.contrast:g} x contrast between answers. The teacher is "
+            f"{config.teacher or config.base}."
         )
     yield "`training.toml` has every setting."
 
@@ -76,7 +77,7 @@ def _data(report: TrainReport) -> Iterator[str]:
     yield "|---|---|---|---|---|---|---|"
     for one in report.files:
         yield (
-            f"| {one.file} | {one.texts} | {one.pairs} | {one.repeat} | {one.bad} | "
+            f"| {one.file} | {one.texts} | {one.pairs} | {one.repeat:g} | {one.bad} | "
             f"{one.contaminated} | {one.about.replace('|', '/')} |"
         )
     yield ""

@@ -14,7 +14,7 @@ import hashlib
 import sys
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -53,13 +53,17 @@ class TrainData(_Part):
     """Files of examples, and how often an epoch shows them.
 
     Attributes:
-        files: a name or pattern below the data folder, such as `views-*.jsonl`.
-        repeat: how many times an epoch shows each of their texts.
+        files: a name or pattern below the data folder, such as `views-*.jsonl`; behind
+            `packaged:`, one of the texts that come with this package.
+        repeat: how many times an epoch shows each of their texts. A part of a time shows so large
+            a share of them, drawn anew for each epoch.
+        repeat_of: the same for the texts of a source, by its name: the rows' `s` or `source`.
         about: what the model card says of them, such as their licence.
     """
 
     files: str = Field(min_length=1)
-    repeat: int = Field(default=1, ge=1)
+    repeat: float = Field(default=1.0, gt=0)
+    repeat_of: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
     about: str = ""
 
 
@@ -68,10 +72,13 @@ class Losses(_Part):
 
     Attributes:
         words: cross-entropy of the answer's word pieces at the answer slot.
-        alignment: of the slot's bare state with the base's embedding of the answer, as a whole.
+        alignment: of the slot's bare state with the teacher's embedding of the answer, as a whole.
         alignment_cosine: within that, of one minus the cosine.
         temperature: of the cosines in the alignment's softmax.
-        distillation: of one minus the cosine of the general vector and the base's.
+        distillation: of one minus the cosine of the general vector and the teacher's.
+        contrast: between all slots of a batch: their vectors are to be as alike as the teacher
+            finds their answers, so those of one text part where its answers do.
+        contrast_temperature: of the vectors' cosines in it.
     """
 
     words: float = Field(default=1.0, ge=0)
@@ -79,6 +86,8 @@ class Losses(_Part):
     alignment_cosine: float = Field(default=3.0, ge=0)
     temperature: float = Field(default=0.05, gt=0)
     distillation: float = Field(default=10.0, ge=0)
+    contrast: float = Field(default=0.0, ge=0)
+    contrast_temperature: float = Field(default=0.05, gt=0)
 
 
 class Lora(_Part):
@@ -98,8 +107,14 @@ class TrainConfig(_Part):
     """How a model is trained.
 
     Attributes:
-        base: the model begun from: a folder, owner/name on the hub, a packaged model, or
-            `pypi:` and the name of an installed package that holds one.
+        base: the model begun from: a folder, owner/name on the hub, a packaged model, `pypi:` and
+            the name of an installed package that holds one, or `config:` and the name of a config
+            that is trained first, into the folder `first` of the output.
+        teacher: the model whose embeddings of texts and answers a prefix model is held to; None
+            is the base. It reads the same word pieces.
+        average: names of configs that are trained from the same base on their own, into the folders
+            `average-1` and so on of the output. The weights written are the mean of theirs and this
+            one's (model soups, Wortsman et al. 2022, arXiv 2203.05482).
         name: what the model will be called; None takes the output folder's name.
         data: files and how often they are shown; empty shows every file that is given once.
         clean: clean the answers (`cleaning.py`).
@@ -125,6 +140,8 @@ class TrainConfig(_Part):
 
     kind: Kind = "prefix"
     base: str = Field(min_length=1)
+    teacher: str | None = Field(default=None, min_length=1)
+    average: tuple[str, ...] = ()
     name: str | None = None
     data: tuple[TrainData, ...] = ()
     clean: bool = False
@@ -170,6 +187,10 @@ class TrainConfig(_Part):
     def _whole(self) -> TrainConfig:
         if self.lora is not None and self.kind != "causal":
             raise ValueError(f"lora is for causal models; the kind is {self.kind}")
+        if self.lora is not None and self.average:
+            raise ValueError("average is for models that are trained whole; leave lora out")
+        if self.teacher is not None and self.kind != "prefix":
+            raise ValueError(f"a teacher is for prefix models; the kind is {self.kind}")
         return self
 
     @classmethod

@@ -10,7 +10,7 @@ import numpy as np
 
 __all__ = ["draw_curve", "ends", "read_curve"]
 
-PARTS = ("loss", "words", "alignment", "distillation")
+PARTS = ("loss", "words", "alignment", "distillation", "contrast")
 
 
 def read_curve(path: str | Path) -> list[dict[str, Any]]:

@@ -21,11 +21,16 @@ from inbedder_retrieval.training.examples import Example, data_files, read_examp
 
 __all__ = ["FileCounts", "Prepared", "read_data"]
 
+# What a config's files begin with that come with this package, and where they are.
+PACKAGED = "packaged:"
+TEXTS = Path(__file__).parent / "texts"
+
 
 class FileCounts(BaseModel):
     """What one file gave.
 
     Attributes:
+        repeat: how often an epoch shows a text; the mean, where sources differ.
         texts, pairs: what is trained on or held out.
         bad: rows that are broken.
         repeated: pairs that were there already.
@@ -35,7 +40,7 @@ class FileCounts(BaseModel):
 
     file: str
     about: str
-    repeat: int
+    repeat: float
     rows: int
     texts: int
     pairs: int
@@ -57,7 +62,7 @@ class Prepared:
     """
 
     examples: list[Example] = field(default_factory=list)
-    repeats: list[int] = field(default_factory=list)
+    repeats: list[float] = field(default_factory=list)
     held_out: list[Example] = field(default_factory=list)
     files: list[FileCounts] = field(default_factory=list)
     bad: list[str] = field(default_factory=list)
@@ -108,12 +113,13 @@ def read_data(
         out = {match.text for match in matches}
         examples = [one for number, one in enumerate(examples) if number not in out]
         found.examples += examples
-        found.repeats += [about.repeat] * len(examples)
+        repeats = [about.repeat_of.get(one.source, about.repeat) for one in examples]
+        found.repeats += repeats
         found.files.append(
             FileCounts(
                 file=path.name,
                 about=about.about,
-                repeat=about.repeat,
+                repeat=round(float(np.mean(repeats)), 4) if repeats else about.repeat,
                 rows=read.rows,
                 texts=len(examples),
                 pairs=sum(len(one.pairs) for one in examples),
@@ -138,10 +144,12 @@ def _chosen(config: TrainConfig, given: Sequence[str | Path]) -> list[tuple[Path
         return [(path, whole) for path in data_files(given)]
     found = [(path, whole) for path in data_files(files)]
     for about in config.data:
-        paths = sorted(path for folder in folders for path in folder.glob(about.files))
+        own = about.files.removeprefix(PACKAGED)
+        places = folders if own == about.files else [TEXTS]
+        paths = sorted(path for folder in places for path in folder.glob(own))
         if not paths:
             raise SourceError(
-                f"the config asks for {about.files}, and {', '.join(map(str, folders))} has no "
+                f"the config asks for {own}, and {', '.join(map(str, places))} has no "
                 "such file; put it there, or give files with --data"
             )
         found += [(path, about) for path in data_files(paths)]

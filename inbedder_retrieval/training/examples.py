@@ -43,11 +43,13 @@ class Example:
     Attributes:
         pairs: questions with their answers.
         place: where it stands: the file, and the line of its first row.
+        source: what that row says of where it comes from, in `s` or `source`.
     """
 
     text: str
     pairs: tuple[tuple[str, str], ...]
     place: str
+    source: str = ""
 
 
 @dataclass
@@ -112,7 +114,7 @@ def read_examples(path: str | Path, *, clean: bool = False) -> ExampleFile:
         found.rows += 1
         where = f"{found.path}, {place}"
         read = row if isinstance(row, str) else _read(row)
-        if isinstance(read, str):
+        if isinstance(row, str) or isinstance(read, str):
             found.bad.append(f"{where} {read}")
             continue
         text, pairs = read
@@ -134,7 +136,9 @@ def read_examples(path: str | Path, *, clean: bool = False) -> ExampleFile:
             found.examples[by_text[text]] = replace(earlier, pairs=(*earlier.pairs, *new))
         else:
             by_text[text] = len(found.examples)
-            found.examples.append(Example(text, tuple(new), where))
+            source = row.get("s", row.get("source"))
+            named = source if isinstance(source, str) else ""
+            found.examples.append(Example(text, tuple(new), where, named))
     return found
 
 

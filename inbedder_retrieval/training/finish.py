@@ -27,7 +27,7 @@ from inbedder_retrieval.training.card import write_card
 from inbedder_retrieval.training.config import TrainConfig
 from inbedder_retrieval.training.curve import draw_curve, ends, read_curve
 from inbedder_retrieval.training.data import Prepared
-from inbedder_retrieval.training.report import ExportFigures, TrainReport
+from inbedder_retrieval.training.report import REPORT_FILE, ExportFigures, TrainReport
 from inbedder_retrieval.views import GENERAL, View, Views
 
 __all__ = ["write_model"]
@@ -70,7 +70,7 @@ def write_model(
     }
     report = report.model_copy(update=measured)
     drawn = draw_curve(curve, folder / "loss.png")
-    (folder / "training.json").write_text(report.model_dump_json(indent=2) + "\n", "utf-8")
+    (folder / REPORT_FILE).write_text(report.model_dump_json(indent=2) + "\n", "utf-8")
     write_card(folder, config, report, drawn=drawn)
     return report
 

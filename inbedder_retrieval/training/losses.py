@@ -6,9 +6,13 @@ Those of a prefix model, for Q questions with U different answers among them:
     alignment      cross-entropy from softmax(cos(t, A) / T) to softmax(cos(h, A) / T)
                    + c (1 - cos(h, t)), h the slot's bare state
     distillation   1 - cos(g, b), g the text's general vector
+    contrast       cross-entropy from softmax(cos(t, t') / T) to softmax(cos(z, z') / C), over every
+                   other slot of the batch; z its vector, through the head
 
-A (U, H) are the base's embeddings of the batch's answers, t the one of a question's own answer, and
-b the base's embedding of the text. Every function returns a mean, over questions or texts.
+A (U, H) are the teacher's embeddings of the batch's answers, t the one of a question's own answer,
+and b the teacher's embedding of the text. Contrast is supervised contrastive learning (Khosla et
+al. 2020, arXiv 2004.11362) with the teacher's view of answers in place of labels. Every function
+returns a mean, over questions or texts.
 """
 
 from __future__ import annotations
@@ -16,7 +20,7 @@ from __future__ import annotations
 import torch
 from torch.nn.functional import cosine_similarity, cross_entropy, log_softmax, normalize
 
-__all__ = ["alignment_loss", "distillation_loss", "token_loss", "words_loss"]
+__all__ = ["alignment_loss", "contrast_loss", "distillation_loss", "token_loss", "words_loss"]
 
 # What a label is called that no loss is taken of: transformers' convention.
 IGNORED = -100
@@ -42,7 +46,7 @@ def alignment_loss(
     temperature: float,
     cosine_weight: float,
 ) -> torch.Tensor:
-    """Return how far states are from the base's embeddings of their answers.
+    """Return how far states are from the teacher's embeddings of their answers.
 
     Args:
         states: (Q, H).
@@ -57,8 +61,35 @@ def alignment_loss(
 
 
 def distillation_loss(general: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
-    """Return how far general vectors (B, H) point from the base's."""
+    """Return how far general vectors (B, H) point from the teacher's."""
     return (1 - cosine_similarity(general.float(), teacher.float(), dim=-1)).mean()
+
+
+def contrast_loss(
+    vectors: torch.Tensor,
+    answers: torch.Tensor,
+    own: torch.Tensor,
+    *,
+    temperature: float,
+    contrast_temperature: float,
+) -> torch.Tensor:
+    """Return how far slots are from being as alike as their answers.
+
+    Args:
+        vectors: (Q, H) of the slots, through the head.
+        answers, own: as in `alignment_loss`.
+        temperature: of the answers' cosines.
+        contrast_temperature: of the vectors'.
+    """
+    if len(own) < 3:
+        # With one other slot there is nothing to tell apart.
+        return vectors.sum() * 0.0
+    vectors, answers = normalize(vectors.float(), dim=-1), normalize(answers.float(), dim=-1)
+    itself = torch.eye(len(own), dtype=torch.bool, device=own.device)
+    wanted = (answers @ answers.T / temperature)[own][:, own].masked_fill(itself, -torch.inf)
+    found = (vectors @ vectors.T / contrast_temperature).masked_fill(itself, -torch.inf)
+    shares = log_softmax(found, dim=-1).masked_fill(itself, 0.0)
+    return -(torch.softmax(wanted, dim=-1) * shares).sum(-1).mean()
 
 
 def token_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

@@ -26,6 +26,8 @@ __all__ = ["Batch", "Plan", "cut_batches", "make_plan"]
 RUN = 262_144
 # Lengths are told apart in steps of so many tokens, so that chance decides among like ones.
 STEP = 4
+# Epochs that may by chance show nothing.
+MOST_EMPTY = 100
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class Plan:
 
 def make_plan(
     sizes: NDArray[np.int64],
-    repeats: Sequence[int],
+    repeats: Sequence[float],
     *,
     token_budget: int,
     most_rows: int | None,
@@ -70,7 +72,8 @@ def make_plan(
     Args:
         sizes: (N, 3) of every row: its tokens before the questions, how many questions, and the
             tokens of the longest.
-        repeats: how often an epoch shows each row.
+        repeats: how often an epoch shows each row; of a part of a time, chance decides anew in
+            every epoch.
         epochs: how many epochs, where `steps` is None; the last may be a part.
 
     Raises:
@@ -80,13 +83,17 @@ def make_plan(
         raise InputError(
             "there is nothing to train on: no row has a text, a question and an answer"
         )
-    shown = np.repeat(np.arange(len(sizes)), repeats)
+    wholes, parts = np.divmod(np.asarray(repeats, dtype=np.float64), 1.0)
     found: list[Batch] = []
     epoch = 0
     wanted = None if steps is None else steps * per_step
     while wanted is None or len(found) < wanted:
         random = np.random.default_rng([seed, epoch])
+        times = wholes.astype(np.int64) + (random.random(len(sizes)) < parts if parts.any() else 0)
+        shown = np.repeat(np.arange(len(sizes)), times)
         made = _epoch(sizes, shown, token_budget, most_rows, random)
+        if not made and wanted is not None and epoch > MOST_EMPTY:
+            raise InputError("no row is shown in an epoch; raise 'repeat' in the config's data")
         if wanted is None:
             made = made[: round(len(made) * min(epochs - epoch, 1.0))]
         found += [Batch(tuple(rows.tolist()), epoch) for rows in made]
@@ -101,7 +108,7 @@ def make_plan(
             "rows, a smaller token budget, or less accumulation"
         )
     batches = found[:whole]
-    return Plan(tuple(batches), per_step, sum(len(batch.rows) for batch in batches) / len(shown))
+    return Plan(tuple(batches), per_step, sum(len(batch.rows) for batch in batches) / sum(repeats))
 
 
 def cut_batches(

@@ -9,7 +9,7 @@ is the one it has when the text is embedded.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -22,12 +22,17 @@ from inbedder_retrieval.recipe import Recipe
 from inbedder_retrieval.training.base import answer_pieces
 from inbedder_retrieval.training.config import Losses, TrainConfig
 from inbedder_retrieval.training.examples import Example
-from inbedder_retrieval.training.losses import alignment_loss, distillation_loss, words_loss
+from inbedder_retrieval.training.losses import (
+    alignment_loss,
+    contrast_loss,
+    distillation_loss,
+    words_loss,
+)
 from inbedder_retrieval.training.plan import Batch
 
-__all__ = ["PrefixRows", "PrefixStudent", "Teacher"]
+__all__ = ["PrefixRows", "PrefixStudent"]
 
-Tensors = dict[str, torch.Tensor]
+Tensors: TypeAlias = dict[str, torch.Tensor]
 
 
 class PrefixRows:
@@ -59,7 +64,7 @@ class PrefixRows:
         most = min(most, room - self._own)
         whole = [one.ids for one in tokenizer.encode_batch(questions, add_special_tokens=False)]
         bags = answer_pieces(tokenizer, answers)
-        # The base reads an answer as any text.
+        # The teacher reads an answer as any text.
         self._answers = packer.tokenize(answers)
         self._bags = [bag[: config.max_answer_tokens] for bag in bags]
         self._questions = [ids[:most] for ids in whole]
@@ -107,11 +112,11 @@ class PrefixRows:
         """Pack a batch.
 
         Returns what `PrefixModel` takes, and: own (B, G) which of the batch's answers a question
-        has, -1 where there is no question; pieces, weights (U, P) the answers as bags; answer_ids,
-        answer_mask (U, W) the answers as the base reads them.
+        has, -1 where there is no question; pieces, weights (U, P) the answers as bags; text_rows
+        (B,), answer_rows (U,) their numbers, for the teacher.
         """
         chosen = [self._chosen(row, place, batch, seed) for place, row in enumerate(batch.rows)]
-        text_ids, is_text = self._rows(self._texts, np.array(batch.rows))
+        text_ids, is_text = self.texts(np.array(batch.rows))
         lengths = is_text.sum(1)
         groups = max(len(one) for one in chosen)
         width = max(len(self._questions[q]) for one in chosen for q, _ in one) + self._own
@@ -141,7 +146,6 @@ class PrefixRows:
         weights[:, 1 + np.arange(slot_columns.size), wide + np.arange(slot_columns.size)] = 1.0
         every = np.concatenate([text_segments, segments.reshape(len(chosen), -1)], 1)
         bag, share = _bags([self._bags[answer] for answer in answers])
-        answer_ids, answer_mask = self._rows(self._answers, np.array(list(answers)))
         arrays: dict[str, NDArray[Any]] = {
             "text_ids": text_ids,
             "text_segments": text_segments,
@@ -154,10 +158,29 @@ class PrefixRows:
             "own": own,
             "pieces": bag,
             "weights": share,
-            "answer_ids": answer_ids,
-            "answer_mask": answer_mask,
+            "text_rows": np.array(batch.rows),
+            "answer_rows": np.array(list(answers)),
         }
         return {name: torch.from_numpy(np.ascontiguousarray(a)) for name, a in arrays.items()}
+
+    def texts(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Return the texts of rows in their template (B, T), and which of the places are theirs."""
+        return self._rows(self._texts, rows)
+
+    def answers(self, numbers: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Return answers likewise, as the teacher reads them."""
+        return self._rows(self._answers, numbers)
+
+    def shown(self, batches: Sequence[Batch]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return which rows batches show, and the answers they may ask for, in order of length."""
+        rows = np.unique([row for batch in batches for row in batch.rows])
+        answers = np.unique(np.concatenate([self._pairs[row][:, 1] for row in rows]))
+        texts = np.diff(self._texts.starts)[rows]
+        lengths = np.diff(self._answers.starts)[answers]
+        return (
+            rows[np.argsort(texts, kind="stable")],
+            answers[np.argsort(lengths, kind="stable")],
+        )
 
     def _ends(self, pieces: int) -> list[int]:
         """Return where the answer slots of a question of so many pieces are."""
@@ -219,7 +242,8 @@ class PrefixStudent(torch.nn.Module):
             by_group = found[:, 1:].reshape(*own.shape, slots, -1)
             return by_group[asked].flatten(0, 1)
 
-        logits = self.model.get_output_embeddings()(at_slots(vectors))
+        through = at_slots(vectors)
+        logits = self.model.get_output_embeddings()(through)
         weights = self._losses
         parts = {
             "words": words_loss(logits, batch["pieces"][answers], batch["weights"][answers]),
@@ -232,11 +256,16 @@ class PrefixStudent(torch.nn.Module):
             ),
             "distillation": distillation_loss(states[:, 0], batch["text_vectors"]),
         }
-        loss = (
-            weights.words * parts["words"]
-            + weights.alignment * parts["alignment"]
-            + weights.distillation * parts["distillation"]
-        )
+        if weights.contrast:
+            parts["contrast"] = contrast_loss(
+                through,
+                batch["answer_vectors"],
+                answers,
+                temperature=weights.temperature,
+                contrast_temperature=weights.contrast_temperature,
+            )
+        shares = {name: getattr(weights, name) for name in parts}
+        loss = torch.stack([shares[name] * part for name, part in parts.items()]).sum()
         return {"loss": loss, **{name: part.detach() for name, part in parts.items()}}
 
     def _attend(
@@ -261,41 +290,6 @@ class PrefixStudent(torch.nn.Module):
             dropout_p=self._dropout if self.training else 0.0,
         )
         return read.transpose(1, 2).flatten(2)
-
-
-class Teacher:
-    """The base as it was: it says what texts and answers mean without a question.
-
-    A text's embedding is the mean of the last states of its tokens, those of its template included.
-    """
-
-    def __init__(self, model: Any, recipe: Recipe) -> None:
-        self._body = model.base_model.eval()
-        self._first = recipe.first_position
-
-    @torch.no_grad()
-    def __call__(self, batch: Tensors) -> Tensors:
-        """Return the embeddings of a batch's texts and answers: text_vectors, answer_vectors."""
-        return {
-            "text_vectors": self._embed(batch["text_ids"], batch["text_segments"] >= 0),
-            "answer_vectors": self._embed(batch["answer_ids"], batch["answer_mask"]),
-        }
-
-    def to(self, device: torch.device) -> Teacher:
-        """Move the base to a device."""
-        self._body.to(device)
-        return self
-
-    def _embed(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        places = torch.arange(ids.shape[1], device=ids.device) + self._first
-        states = self._body(
-            input_ids=ids,
-            attention_mask=mask.long(),
-            position_ids=places[None].expand_as(ids),
-            token_type_ids=torch.zeros_like(ids),
-        ).last_hidden_state
-        share = mask.to(states.dtype)[..., None]
-        return cast("torch.Tensor", (states * share).sum(1) / share.sum(1))
 
 
 _INPUTS = (

@@ -8,7 +8,9 @@ from inbedder_retrieval.training.config import TrainConfig
 from inbedder_retrieval.training.data import FileCounts, Prepared
 from inbedder_retrieval.training.plan import Plan
 
-__all__ = ["ExportFigures", "TrainReport"]
+__all__ = ["REPORT_FILE", "ExportFigures", "TrainReport"]
+
+REPORT_FILE = "training.json"
 
 
 class ExportFigures(BaseModel):

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import random
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 
@@ -23,11 +23,12 @@ from inbedder_retrieval.training.base import Base, find_base, load_model
 from inbedder_retrieval.training.config import Lora, TrainConfig
 from inbedder_retrieval.training.data import Prepared, read_data
 from inbedder_retrieval.training.finish import write_model
-from inbedder_retrieval.training.loop import Prepare, Progress, Training, measure
+from inbedder_retrieval.training.loop import Prepare, Progress, Rows, Training, measure
 from inbedder_retrieval.training.plan import Batch, Plan, cut_batches, make_plan
-from inbedder_retrieval.training.prefix import PrefixRows, PrefixStudent, Teacher
+from inbedder_retrieval.training.prefix import PrefixRows, PrefixStudent
 from inbedder_retrieval.training.prompted import PromptedRows, PromptedStudent
-from inbedder_retrieval.training.report import TrainReport
+from inbedder_retrieval.training.report import REPORT_FILE, TrainReport
+from inbedder_retrieval.training.teacher import Teacher
 
 try:
     import torch
@@ -37,8 +38,13 @@ except ImportError as error:
 
 __all__ = ["train"]
 
+Teach: TypeAlias = Callable[[Rows, Sequence[Batch], str], Prepare]
 # What a stopped training leaves in its folder.
-OURS = ("training.toml", "loss.jsonl", "checkpoints")
+OURS = ("training.toml", "loss.jsonl", "checkpoints", "first", "average-1")
+# What a base begins with that another config makes, and where that is done.
+CONFIG = "config:"
+FIRST = "first"
+AVERAGE = "average-"
 
 
 def train(
@@ -62,7 +68,8 @@ def train(
         resume: go on from the folder's last checkpoint, or begin where there is none.
         stop_after: stop after so many steps, counted from the first; `resume` goes on from there.
             The model is written when all are done.
-        dry_run: read, count and plan, and write nothing.
+        dry_run: read, count and plan, and write nothing. Where the base is another config's, the
+            report is that of its training; so it is where that was stopped.
         progress: called after each step with the steps done, the steps in all, and the loss.
 
     Raises:
@@ -74,15 +81,38 @@ def train(
     """
     folder = Path(out)
     _check_folder(folder, resume)
+    base_name = config.base
+    before_it: list[tuple[TrainConfig, Path]] = []
+    if base_name.startswith(CONFIG):
+        first = TrainConfig.load(base_name.removeprefix(CONFIG), export=False)
+        base_name = str(folder / FIRST)
+        before_it.append((first, folder / FIRST))
+    if not dry_run:
+        others = [TrainConfig.load(one, base=base_name, export=False) for one in config.average]
+        places = [folder / f"{AVERAGE}{number}" for number in range(1, len(others) + 1)]
+        before_it += zip(others, places, strict=True)
+    for other, place in before_it:
+        report = _trained_before(
+            other,
+            data,
+            place,
+            against=against,
+            skip_bad=skip_bad,
+            stop_after=stop_after,
+            dry_run=dry_run,
+            progress=progress,
+        )
+        if not report.finished:
+            return report
     prepared = read_data(config, data, against=against, skip_bad=skip_bad)
     accelerator = Accelerator()
     name = config.name or folder.resolve().name
-    base = find_base(config, name)
+    base = find_base(config.model_copy(update={"base": base_name}), name)
     _seed(config.seed)
     model = load_model(base, dropout=config.dropout)
     rows = _rows(prepared.examples, base, config, model)
     held = _rows(prepared.held_out, base, config, model) if prepared.held_out else None
-    repeats = np.array(prepared.repeats, dtype=np.int64)[rows.owners]
+    repeats = np.array(prepared.repeats, dtype=np.float64)[rows.owners]
     plan = make_plan(
         rows.sizes,
         repeats.tolist(),
@@ -96,12 +126,13 @@ def train(
     report = TrainReport.begun(name, config, prepared, plan, rows.cut, rows.dropped)
     if dry_run:
         return report
-    student, prepare = _student(model, base, config, accelerator.device)
-    student.to(accelerator.device)
-    fixed = _whole(held, config) if held is not None and len(held) else None
+    teach = _teaching(base, config, accelerator.device)
+    student = _student(model, base, config).to(accelerator.device)
+    fixed = _whole(held, config) if held is not None and len(held) else []
     before: dict[str, float] = {}
-    if held is not None and fixed is not None:
-        before = measure(student, held, fixed, prepare, accelerator.device)
+    if held is not None and fixed:
+        complete = teach(held, fixed, "float32")
+        before = measure(student, held, fixed, complete, accelerator.device)
     # No process may look at the folder after another has written to it.
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
@@ -115,14 +146,17 @@ def train(
         config=config,
         folder=folder,
         accelerator=accelerator,
-        prepare=prepare,
+        prepare=teach(rows, plan.batches, config.precision),
         identity=_identity(config, prepared, plan),
         before=before,
     )
     done = training.run(resume=resume, stop_after=stop_after, progress=progress)
+    trained = accelerator.unwrap_model(student).model
+    if done == plan.steps:
+        _average(trained, [place for _, place in before_it if place.name != FIRST], config, name)
     after: dict[str, float] = {}
-    if held is not None and fixed is not None and done == plan.steps:
-        after = measure(student, held, fixed, prepare, accelerator.device)
+    if held is not None and fixed and done == plan.steps:
+        after = measure(student, held, fixed, complete, accelerator.device)
     report = report.model_copy(
         update={
             "steps": done,
@@ -135,10 +169,34 @@ def train(
     accelerator.wait_for_everyone()
     if done < plan.steps or not accelerator.is_main_process:
         return report
-    trained = accelerator.unwrap_model(student).model
     if config.lora is not None:
         trained = trained.merge_and_unload()
     return write_model(folder, trained, base, config, prepared, report)
+
+
+def _trained_before(
+    config: TrainConfig, data: Sequence[str | Path], folder: Path, **how: Any
+) -> TrainReport:
+    """Train a model that another needs, or go on with it, unless it is there."""
+    written = folder / REPORT_FILE
+    if written.is_file():
+        return TrainReport.model_validate_json(written.read_bytes())
+    report = train(config, data, folder, resume=True, **how)
+    # The others begin from what the first of the processes has written.
+    accelerator = Accelerator()
+    accelerator.wait_for_everyone()
+    if report.steps < report.planned or how["dry_run"]:
+        return report
+    return TrainReport.model_validate_json(written.read_bytes())
+
+
+@torch.no_grad()
+def _average(model: Any, folders: Sequence[Path], config: TrainConfig, name: str) -> None:
+    """Make a model's weights the mean of its own and those in folders."""
+    for number, folder in enumerate(folders, 2):
+        other = load_model(find_base(config.model_copy(update={"base": str(folder)}), name))
+        for own, others in zip(model.parameters(), other.parameters(), strict=True):
+            own.lerp_(others.to(own.device), 1 / number)
 
 
 def _check_folder(folder: Path, resume: bool) -> None:
@@ -165,16 +223,29 @@ def _rows(
     return PromptedRows(examples, base.tokenizer, base.recipe, config, closing)
 
 
-def _student(
-    model: Any, base: Base, config: TrainConfig, device: torch.device
-) -> tuple[torch.nn.Module, Prepare]:
-    """Return what is trained, and what completes a batch for it."""
+def _student(model: Any, base: Base, config: TrainConfig) -> torch.nn.Module:
+    """Return what is trained."""
+    if config.kind == "prefix":
+        return PrefixStudent(model, base.recipe, config.losses)
+    return PromptedStudent(_adapted(model, config.lora), base.recipe)
+
+
+def _teaching(base: Base, config: TrainConfig, device: torch.device) -> Teach:
+    """Return what makes, for rows and the batches of them, what completes a batch."""
     if config.kind != "prefix":
-        return PromptedStudent(_adapted(model, config.lora), base.recipe), lambda batch: batch
-    teacher = Teacher(load_model(base), base.recipe).to(device)
-    return (
-        PrefixStudent(model, base.recipe, config.losses),
-        lambda batch: {**batch, **teacher(batch)},
+        return lambda rows, batches, precision: lambda batch: batch
+    other = base
+    if config.teacher is not None:
+        other = find_base(config.model_copy(update={"base": config.teacher}), "teacher")
+    found = load_model(other)
+    sizes = [one.checkpoint.config.get("hidden_size") for one in (base, other)]
+    if other.tokenizer.get_vocab() != base.tokenizer.get_vocab() or sizes[0] != sizes[1]:
+        raise InputError(
+            f"the teacher {config.teacher} has other word pieces than {config.base}, or vectors of "
+            "another size; take a model of the same family"
+        )
+    return lambda rows, batches, precision: Teacher(
+        found, base.recipe, cast("PrefixRows", rows), batches, device, precision
     )
 
 

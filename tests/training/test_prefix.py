@@ -15,7 +15,8 @@ from inbedder_retrieval.training.base import Base, find_base, load_model
 from inbedder_retrieval.training.config import TrainConfig
 from inbedder_retrieval.training.examples import Example
 from inbedder_retrieval.training.plan import Batch
-from inbedder_retrieval.training.prefix import PrefixRows, PrefixStudent, Teacher
+from inbedder_retrieval.training.prefix import PrefixRows, PrefixStudent
+from inbedder_retrieval.training.teacher import Teacher
 from tests.reference import pieces, plain_tokenizer, plain_vectors, unit
 from tests.training.rows import config_of, examples
 
@@ -33,9 +34,9 @@ def loss_of(
 ) -> dict[str, torch.Tensor]:
     student = PrefixStudent(load_model(base), base.recipe, config.losses).eval()
     packed = rows.pack(batch)
-    teacher = Teacher(load_model(base), base.recipe)
+    teacher = Teacher(load_model(base), base.recipe, rows, [batch], torch.device("cpu"))
     with torch.no_grad():
-        found: dict[str, torch.Tensor] = student(**packed, **teacher(packed))
+        found: dict[str, torch.Tensor] = student(**teacher(packed))
     return found
 
 

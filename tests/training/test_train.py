@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.numpy import load_file
+from safetensors.torch import save_file
 
 from inbedder_retrieval import (
     Embedder,
@@ -24,6 +25,7 @@ from inbedder_retrieval import (
     SourceError,
 )
 from inbedder_retrieval.training.config import TrainConfig
+from inbedder_retrieval.training.data import read_data
 from inbedder_retrieval.training.loop import CHECKPOINTS, Training
 from inbedder_retrieval.training.report import TrainReport
 from inbedder_retrieval.training.train import train
@@ -318,6 +320,105 @@ def test_a_config_names_files_below_a_folder_and_how_often_they_are_shown(
     other.unlink()
     with pytest.raises(SourceError, match=r"the config asks for qa\.jsonl"):
         train(config, [tmp_path], tmp_path / "out", dry_run=True)
+
+
+def test_texts_of_a_source_are_shown_as_often_as_the_config_says(
+    configured: Configured, tmp_path: Path
+) -> None:
+    rows: list[dict[str, object]] = [
+        {"i": f"the chair {k} {j}", "q": "what?", "a": "chair", "s": k} for k in "abc" for j in "xy"
+    ]
+    write_jsonl(tmp_path / "qa.jsonl", rows)
+    given = [{"files": "qa.jsonl", "repeat": 2, "repeat_of": {"a": 3, "c": 0}}]
+    config = configured("prefix", data=given, steps=None, epochs=1, held_out=0, accumulation=1)
+    report = train(config, [tmp_path], tmp_path / "out", dry_run=True)
+    assert report.files[0].repeat == pytest.approx(10 / 6, abs=1e-4)
+    assert read_data(config, [tmp_path]).repeats == [3.0, 3.0, 2.0, 2.0, 0.0, 0.0]
+
+
+def test_texts_of_the_package_need_no_folder_of_their_own(
+    data: Path, configured: Configured, tmp_path: Path
+) -> None:
+    given = [{"files": "rows.jsonl"}, {"files": "packaged:written-*.jsonl.gz", "repeat": 2}]
+    read = read_data(configured("prefix", data=given), [data.parent])
+    assert [one.file for one in read.files[:2]] == ["rows.jsonl", "written-customers.jsonl.gz"]
+    assert [one.bad for one in read.files] == [0] * 6
+    assert all(one.pairs >= 9 * one.texts for one in read.files[1:])
+    missing = configured("prefix", data=[{"files": "packaged:nothing.jsonl"}])
+    with pytest.raises(SourceError, match=r"the config asks for nothing\.jsonl"):
+        read_data(missing, [data.parent])
+
+
+def test_a_teacher_is_another_model_than_the_base(
+    data: Path, configured: Configured, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    config = configured("prefix", held_out=0, export=False)
+    base = Path(config.base)
+    other = shutil.copytree(base, tmp_path / "other")
+    torch.manual_seed(5)
+    weights = {
+        name: torch.from_numpy(values) + 0.05 * torch.randn(values.shape)
+        for name, values in load_file(base / "model.safetensors").items()
+    }
+    save_file(weights, other / "model.safetensors")
+    taught = config.model_copy(update={"teacher": str(other)})
+    for name, chosen in (("own", config), ("taught", taught)):
+        train(chosen, [data], tmp_path / name, stop_after=1)
+    own, found = (curve(tmp_path / name)[0] for name in ("own", "taught"))
+    assert own["words"] == found["words"]
+    assert own["distillation"] < found["distillation"]
+    stranger = config.model_copy(update={"teacher": str(folders["bert"])})
+    with pytest.raises(InputError, match="has other word pieces"):
+        train(stranger, [data], tmp_path / "stranger", stop_after=1)
+
+
+def test_a_config_that_begins_from_anothers_trains_that_first(
+    data: Path, configured: Configured, tmp_path: Path
+) -> None:
+    first = configured("prefix", export=False, name="one")
+    first.save(tmp_path / "one.toml")
+    own = configured("prefix", export=False)
+    config = own.model_copy(update={"base": f"config:{tmp_path / 'one.toml'}"})
+    out = tmp_path / "out"
+    planned = train(config, [data], out, dry_run=True)
+    assert (planned.name, planned.finished, out.exists()) == ("one", False, False)
+    stopped = train(config, [data], out, stop_after=4)
+    assert (stopped.name, stopped.steps, stopped.finished) == ("one", 4, False)
+    report = train(config, [data], out, resume=True)
+    assert (report.name, report.steps, report.finished) == ("out", 6, True)
+    train(first, [data], tmp_path / "alone")
+    one, other = (
+        load_file(folder / "model.safetensors") for folder in (out / "first", tmp_path / "alone")
+    )
+    for name, values in one.items():
+        np.testing.assert_array_equal(values, other[name], err_msg=name)
+    again = own.model_copy(update={"base": str(out / "first")})
+    train(again, [data], tmp_path / "again")
+    assert [one["loss"] for one in curve(out)] == [one["loss"] for one in curve(tmp_path / "again")]
+
+
+def test_weights_are_averaged_with_those_of_other_trainings_from_the_same_base(
+    data: Path, configured: Configured, tmp_path: Path
+) -> None:
+    own = configured("prefix", export=False)
+    names = []
+    for number, rate in enumerate((1e-3, 2e-3)):
+        other = own.model_copy(update={"learning_rate": rate, "base": "none", "seed": number})
+        other.save(tmp_path / f"{number}.toml")
+        names.append(str(tmp_path / f"{number}.toml"))
+    config = own.model_copy(update={"average": tuple(names)})
+    stopped = train(config, [data], tmp_path / "out", stop_after=3)
+    assert (stopped.steps, stopped.finished) == (3, False)
+    report = train(config, [data], tmp_path / "out", resume=True)
+    assert report.finished
+    train(own, [data], tmp_path / "alone")
+    places = [tmp_path / "alone", tmp_path / "out" / "average-1", tmp_path / "out" / "average-2"]
+    every = [load_file(folder / "model.safetensors") for folder in places]
+    found = load_file(tmp_path / "out" / "model.safetensors")
+    assert not np.array_equal(every[1]["cls.predictions.bias"], every[2]["cls.predictions.bias"])
+    for name, values in found.items():
+        mean = np.mean([weights[name] for weights in every], axis=0)
+        np.testing.assert_allclose(values, mean, atol=1e-6, err_msg=name)
 
 
 def test_a_folder_that_holds_something_is_left_alone(
