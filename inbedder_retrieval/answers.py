@@ -16,10 +16,11 @@ from inbedder_retrieval.checkpoint import Checkpoint
 from inbedder_retrieval.documents import lone_surrogate
 from inbedder_retrieval.errors import InputError, TextError
 from inbedder_retrieval.explain import WordHead
-from inbedder_retrieval.packing import PackedBatch, check_several
+from inbedder_retrieval.packing import PackedBatch
 from inbedder_retrieval.pipeline import Workers
 from inbedder_retrieval.prompting import Prompt, Prompter
 from inbedder_retrieval.recipe import Recipe
+from inbedder_retrieval.texts import check_several
 
 __all__ = ["Speaker", "check_answers", "near_general"]
 

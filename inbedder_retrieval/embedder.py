@@ -23,10 +23,11 @@ from inbedder_retrieval.checkpoint import DEFAULT_MODEL, find_checkpoint
 from inbedder_retrieval.documents import AnswerWord
 from inbedder_retrieval.embeddings import Embeddings, OnLong
 from inbedder_retrieval.errors import InputError, TextError
-from inbedder_retrieval.packing import PackedBatch, Packer, QuestionBlock, check_several
+from inbedder_retrieval.packing import PackedBatch, Packer, QuestionBlock
 from inbedder_retrieval.pipeline import Run, Workers, pipelined, runs
 from inbedder_retrieval.prompting import Prompter
 from inbedder_retrieval.recipe import Recipe
+from inbedder_retrieval.texts import check_several
 from inbedder_retrieval.views import GENERAL, View, Views, ViewsLike
 
 __all__ = ["Embedder"]
@@ -43,14 +44,12 @@ class Embedder:
         backend: `onnx` runs an exported file, `model.onnx` (int8) unless told; `torch` the weights.
             None takes `onnx` on a CPU where there is a file of the precision.
         recipe: how to prompt and pool, instead of what the checkpoint brings.
-        device: `cpu`, or what the backend calls an accelerator, such as `cuda`; several, as in
-            `cuda:0,cuda:1`, get a process each (see `backends/processes.py`).
+        device: `cpu`, or as the backend calls an accelerator; `cuda:0,cuda:1` get a process each.
         precision: what the layers run in: `int8` on onnx, or what else was exported; `float32`,
             `float16` or `bfloat16` on torch. None takes float32 on a CPU; on an accelerator float16
             for encoders and bfloat16 for decoders.
         threads: CPU threads; None takes as many as this process may use.
-        compiled: on torch, use `torch.compile`: the first batches take half a minute, the others
-            less than before. For large jobs on a GPU.
+        compiled: on torch, use `torch.compile`: half a minute for the first batches, then faster.
 
     Raises:
         InputError: the backend has no such device or precision.

@@ -33,7 +33,8 @@ from inbedder_retrieval.checkpoint import (
     weights_digest,
 )
 from inbedder_retrieval.errors import ExportError, InputError, MissingExtraError
-from inbedder_retrieval.packing import PackedBatch, Packer, check_several
+from inbedder_retrieval.packing import PackedBatch, Packer
+from inbedder_retrieval.texts import check_several
 from inbedder_retrieval.views import Views
 
 try:

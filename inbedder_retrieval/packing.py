@@ -21,7 +21,7 @@ may contain `[MASK]`. Truncation cuts texts only, never a question or its slots.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,9 +29,9 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from inbedder_retrieval.documents import lone_surrogate
-from inbedder_retrieval.errors import CheckpointError, TextError, ViewError
+from inbedder_retrieval.errors import CheckpointError, ViewError
 from inbedder_retrieval.recipe import Recipe
+from inbedder_retrieval.texts import bounded_runs, check_texts
 from inbedder_retrieval.views import View, Views
 
 __all__ = [
@@ -40,15 +40,10 @@ __all__ = [
     "QuestionBlock",
     "TokenizedTexts",
     "blocks_of",
-    "bounded_runs",
-    "check_several",
-    "check_texts",
     "may_attend",
     "token_number",
 ]
 
-# The tokenizer keeps every piece of a text as a string: this bounds what it holds at a time.
-TOKENIZER_CHARACTERS = 4_000_000
 # Wider groups of questions look at more columns than they may attend to, narrower ones read the
 # text's keys more often. Flat between 48 and 96 on two cores.
 GROUP_TOKENS = 64
@@ -153,38 +148,6 @@ def blocks_of(batch: PackedBatch) -> dict[str, NDArray[Any]]:
         "pooled_segments": batch.segment_ids[:, batch.columns],
         "pool_weights": batch.pool_weights,
     }
-
-
-def check_several(texts: Iterable[str]) -> None:
-    """Raise TextError where one string was given for many: its letters are not texts."""
-    if isinstance(texts, (str, bytes)):
-        raise TextError("one string was given for the texts; give a list of strings")
-
-
-def check_texts(texts: Sequence[str], first: int) -> None:
-    """Raise TextError where a text is no string of Unicode characters; counted from `first`."""
-    for index, text in enumerate(texts, first):
-        if not isinstance(text, str):
-            raise TextError(f"text {index} is {type(text).__name__}; a text must be a string")
-        if (half := lone_surrogate(text)) is not None:
-            raise TextError(
-                f"text {index} holds the lone surrogate U+{ord(half):04X}, which is no "
-                "character; repair the text where it was cut"
-            )
-
-
-def bounded_runs(texts: Sequence[str]) -> Iterator[list[str]]:
-    """Cut texts into runs that a tokenizer may hold at a time, one text at least."""
-    run: list[str] = []
-    characters = 0
-    for text in texts:
-        if run and characters + len(text) > TOKENIZER_CHARACTERS:
-            yield run
-            run, characters = [], 0
-        run.append(text)
-        characters += len(text)
-    if run:
-        yield run
 
 
 def token_number(tokenizer: Tokenizer, token: str, recipe: str) -> int:

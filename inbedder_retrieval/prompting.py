@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from inbedder_retrieval.errors import CheckpointError, ViewError
-from inbedder_retrieval.packing import PackedBatch, bounded_runs, check_texts, token_number
+from inbedder_retrieval.packing import PackedBatch, token_number
 from inbedder_retrieval.recipe import Recipe
+from inbedder_retrieval.texts import bounded_runs, check_texts
 from inbedder_retrieval.views import View, Views
 
 __all__ = ["Prompt", "Prompter"]

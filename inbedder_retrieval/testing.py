@@ -12,7 +12,7 @@ from inbedder_retrieval.answers import check_answers
 from inbedder_retrieval.documents import AnswerWord, lone_surrogate
 from inbedder_retrieval.embeddings import Embeddings
 from inbedder_retrieval.errors import TextError
-from inbedder_retrieval.packing import check_several
+from inbedder_retrieval.texts import check_several
 from inbedder_retrieval.views import Views, ViewsLike
 
 __all__ = ["FakeEmbedder"]

@@ -25,6 +25,7 @@ ORDER = [
     "recipe",
     "recipes",
     "checkpoint",
+    "texts",
     "packing",
     "prompting",
     "pipeline",

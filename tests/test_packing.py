@@ -280,7 +280,7 @@ def test_many_texts_are_tokenized_a_few_at_a_time(
 ) -> None:
     texts = ["the phone " * 30, "", "a", "b " * 41, "what?", ""]
     whole = packer.tokenize(texts)
-    monkeypatch.setattr("inbedder_retrieval.packing.TOKENIZER_CHARACTERS", 4)
+    monkeypatch.setattr("inbedder_retrieval.texts.TOKENIZER_CHARACTERS", 4)
     parts = packer.tokenize(texts)
     assert parts.truncated == whole.truncated == [0, 3]
     assert pieces_of(parts) == pieces_of(whole)
