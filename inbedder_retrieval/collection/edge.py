@@ -228,13 +228,14 @@ class EdgeEngine:
         """Return the points that fit best, best first."""
         await make_way(self, request.where)
         with self._use("search") as shard:
-            candidates: set[str] = set()
+            # As Edge gives ids and takes them: text would be made of each, and read again.
+            candidates: set[Any] = set()
             if len(request.queries) > 1:
                 for nearest in shard.query_batch(nearest_queries(request)):
-                    candidates |= {str(point.id) for point in nearest}
+                    candidates.update(point.id for point in nearest)
                 if not candidates:
                     return []
-            found = shard.query(search_query(request, sorted(candidates)))
+            found = shard.query(search_query(request, candidates))
         return [found_of(point) for point in found]
 
     async def indexed_fields(self) -> dict[str, str]:

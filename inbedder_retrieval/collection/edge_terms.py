@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, cast
 
@@ -114,7 +114,7 @@ def nearest_queries(request: SearchRequest) -> edge.QueryBatchRequest:
     )
 
 
-def search_query(request: SearchRequest, candidates: Sequence[str] = ()) -> edge.QueryRequest:
+def search_query(request: SearchRequest, candidates: Collection[Any] = ()) -> edge.QueryRequest:
     """Return what the shard is asked: the nearest of one query, or a sum over candidates.
 
     The sum is a formula over one prefetch a view, each of which scores all candidates: so every

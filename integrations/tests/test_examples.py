@@ -22,7 +22,7 @@ SAYS = {
     ],
     "query_engine": [
         "product ['bag', 'tent']",
-        "need ['tent', 'bag']",
+        "need ['tent', ",
         "Query: Who wants a refund for a tent?",
     ],
     "rag_over_a_folder": [
@@ -31,9 +31,10 @@ SAYS = {
         "Question: The kettle is leaking",
     ],
     "three_questions": [
-        "product: Which product is it about?\n  0.97  Where",
-        "feeling: How does the customer feel?",
-        "need: What does the customer need?\n  0.75  The zip of my tent broke",
+        "product: Which product is it about?",
+        "it is Friday, this is outrageous!\n        kettle",
+        "it is Friday, this is outrageous!\n        anger",
+        "I want my money back!\n        refund",
     ],
 }
 
