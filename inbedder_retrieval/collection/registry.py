@@ -345,14 +345,14 @@ class Registry(BaseModel):
                 raise ModelMismatch(
                     f"view {record.name!r} holds vectors of {record.dimension} numbers by "
                     f"{record.model}, and {model.name} makes {model.dimension}; open the "
-                    f"collection with {record.model}, or make a new one"
+                    f"collection with {record.model}, or rebuild its views with this model"
                 )
             if record.fingerprint != model.fingerprint:
                 raise ModelMismatch(
                     f"view {record.name!r} was written by {record.model} (fingerprint "
                     f"{record.fingerprint}), not by {model.name} ({model.fingerprint}); their "
-                    f"vectors cannot be compared. Open the collection with {record.model}, or "
-                    "make a new one"
+                    "vectors cannot be compared. Open the collection with that model, or rebuild "
+                    "its views with this one ('inbedder views rebuild LOCATION --model MODEL')"
                 )
 
 
