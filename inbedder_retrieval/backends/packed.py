@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, cast
 
 from inbedder_retrieval.checkpoint import WEIGHTS_FILES, Checkpoint
@@ -27,7 +28,7 @@ except ImportError as error:
 from inbedder_retrieval.backends.pooling import Pooling
 from inbedder_retrieval.backends.prefix import Attend, PrefixModel, additive, attend, fits
 
-__all__ = ["HEADS", "PackedModel", "load_packed_model", "no_progress_bar"]
+__all__ = ["PackedModel", "load_packed_model", "load_weights", "no_progress_bar"]
 
 HEADS = {
     "masked": "AutoModelForMaskedLM",
@@ -125,24 +126,10 @@ def load_packed_model(
             "can run code when loaded"
         )
     dtype: torch.dtype = getattr(torch, precision)
-    try:
-        with no_progress_bar():
-            model, loaded = getattr(transformers, HEADS[recipe.model]).from_pretrained(
-                folder,
-                # A head keeps its digits; what has none may be too large to be held twice.
-                dtype=torch.float32 if recipe.head == "mlm" else dtype,
-                attn_implementation="sdpa",
-                use_safetensors=True,
-                trust_remote_code=False,
-                local_files_only=True,
-                output_loading_info=True,
-            )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise CheckpointError(
-            f"{folder} cannot be loaded as a {recipe.model} model: {error}"
-        ) from error
-    # A pooler is never used here, and masked models are published without one.
-    if missing := sorted(name for name in loaded["missing_keys"] if "pooler." not in name):
+    # A head keeps its digits; what has none may be too large to be held twice.
+    held = torch.float32 if recipe.head == "mlm" else dtype
+    model, missing = load_weights(folder, recipe.model, held)
+    if missing:
         raise CheckpointError(
             f"{folder} lacks {len(missing)} tensors of {type(model).__name__} ({missing[0]}, ...); "
             "they would be made up at random. Use the whole checkpoint"
@@ -160,6 +147,39 @@ def load_packed_model(
     if fits(model, recipe):
         return PrefixModel(model, recipe, attend).eval()
     return PackedModel(model, recipe).eval()
+
+
+def load_weights(
+    folder: Path, kind: str, dtype: torch.dtype, **settings: Any
+) -> tuple[Any, list[str]]:
+    """Load a folder's safetensors as a transformers model; no code of the model is ever run.
+
+    Args:
+        kind: what a recipe calls its `model`: `masked`, `causal`, `seq2seq` or `encoder`.
+        settings: changes to the model's configuration.
+
+    Returns:
+        The model, and the names of the tensors that the folder lacks, sorted, without those of a
+        pooler: it is never used here, and masked models are published without one.
+
+    Raises:
+        CheckpointError: the files are no such model.
+    """
+    try:
+        with no_progress_bar():
+            model, loaded = getattr(transformers, HEADS[kind]).from_pretrained(
+                folder,
+                dtype=dtype,
+                attn_implementation="sdpa",
+                use_safetensors=True,
+                trust_remote_code=False,
+                local_files_only=True,
+                output_loading_info=True,
+                **settings,
+            )
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise CheckpointError(f"{folder} cannot be loaded as a {kind} model: {error}") from error
+    return model, sorted(name for name in loaded["missing_keys"] if "pooler." not in name)
 
 
 class _Enough(Exception):

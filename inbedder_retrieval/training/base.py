@@ -24,13 +24,11 @@ from inbedder_retrieval.training.config import TrainConfig
 
 try:
     import torch
-    import transformers
-    from safetensors import SafetensorError
     from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 except ImportError as error:
     raise MissingExtraError("training", "train") from error
 
-from inbedder_retrieval.backends.packed import HEADS, no_progress_bar
+from inbedder_retrieval.backends.packed import load_weights
 from inbedder_retrieval.backends.prefix import MODEL_TYPES
 
 __all__ = ["Base", "answer_pieces", "find_base", "load_model"]
@@ -115,29 +113,13 @@ def load_model(base: Base, *, dropout: float | None = None) -> Any:
     if dropout is not None:
         settings = {name: dropout for name in DROPOUTS if name in base.checkpoint.config}
     kind = base.recipe.model
-    try:
-        with no_progress_bar():
-            model, loaded = getattr(transformers, HEADS[kind]).from_pretrained(
-                base.folder,
-                dtype=torch.float32,
-                attn_implementation="sdpa",
-                use_safetensors=True,
-                trust_remote_code=False,
-                local_files_only=True,
-                output_loading_info=True,
-                **settings,
-            )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise CheckpointError(
-            f"{base.folder} cannot be loaded as a {kind} model: {error}"
-        ) from error
-    missing = [name for name in loaded["missing_keys"] if "pooler." not in name]
+    model, missing = load_weights(base.folder, kind, torch.float32, **settings)
     if kind == "masked":
         missing = [name for name in missing if not HEAD.match(name)]
     if missing:
         raise CheckpointError(
             f"{base.folder} lacks {len(missing)} tensors of {type(model).__name__} "
-            f"({sorted(missing)[0]}, ...), which would be made up at random. Use a whole base"
+            f"({missing[0]}, ...), which would be made up at random. Use a whole base"
         )
     return model
 

@@ -22,7 +22,7 @@ SAYS = {
     ],
     "query_engine": [
         "product ['bag', 'tent']",
-        "need ['tent', ",
+        "need ['tent', 'leak']",
         "Query: Who wants a refund for a tent?",
     ],
     "rag_over_a_folder": [
@@ -31,7 +31,9 @@ SAYS = {
         "Question: The kettle is leaking",
     ],
     "three_questions": [
-        "product: Which product is it about?",
+        "product: Which product is it about?\n  0.97  Where",
+        "feeling: How does the customer feel?",
+        "need: What does the customer need?\n  0.83  The zip of my tent broke",
         "it is Friday, this is outrageous!\n        kettle",
         "it is Friday, this is outrageous!\n        anger",
         "I want my money back!\n        refund",
