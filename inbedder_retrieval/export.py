@@ -209,22 +209,22 @@ def _write_graph(
             "exported; nothing was written. Use backend='torch'"
         )
     smooth(model, reference, batches)
-    batch, text, groups, width, columns, views = (
-        torch.export.Dim(name) for name in ("batch", "text", "groups", "width", "columns", "views")
-    )
+    names = ("batch", "text", "blocks", "groups", "width", "columns", "views")
+    batch, text, blocks, groups, width, columns, views = map(torch.export.Dim, names)
     # Sizes that differ from each other and from one, so that no axis is taken for another.
-    asked = torch.tensor([[1, 1, 1, 2, 2], [3, 3, 4, 4, -1], [5, 5, 5, 5, 5]]).repeat(2, 1, 1)
+    asked = torch.tensor([[1, 1, 1, 2, 2], [3, 3, 4, 4, -1], [5, 5, 5, 5, 5]]).repeat(6, 1, 1)
     example = {
         "text_ids": torch.arange(7).repeat(2, 1),
         "text_segments": torch.zeros(2, 7, dtype=torch.long),
-        "question_ids": torch.arange(15).reshape(3, 5).repeat(2, 1, 1),
-        "question_positions": torch.arange(7, 22).reshape(3, 5).repeat(2, 1, 1),
+        "question_ids": torch.arange(15).reshape(3, 5).repeat(6, 1, 1),
+        "question_positions": torch.arange(7, 22).reshape(3, 5).repeat(6, 1, 1),
         "question_segments": asked,
+        "question_rows": torch.tensor([4, 1]),
         "columns": torch.tensor([0, 1, 2, 3, 4, 5, 6, 9, 11, 13, 15]),
         "pooled_segments": torch.tensor([[0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4]]).repeat(2, 1),
         "pool_weights": torch.ones(2, 4, 11),
     }
-    in_text, in_block = {0: batch, 1: text}, {0: batch, 1: groups, 2: width}
+    in_text, in_block = {0: batch, 1: text}, {0: blocks, 1: groups, 2: width}
     with _quiet():
         program = torch.onnx.export(
             model,
@@ -240,6 +240,7 @@ def _write_graph(
                 "question_ids": in_block,
                 "question_positions": in_block,
                 "question_segments": in_block,
+                "question_rows": {0: batch},
                 "columns": {0: columns},
                 "pooled_segments": {0: batch, 1: columns},
                 "pool_weights": {0: batch, 1: views, 2: columns},

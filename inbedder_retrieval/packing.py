@@ -10,6 +10,9 @@ segment do.
     segment    0 ........... 0  -1 .. -1  | 1 ................... 1  2 ................... 2 ...
     position   0 ........ n-1   0  ..  0  | n, n+1, ...              n, n+1, ...
 
+A recipe may have all questions start at one position instead, whatever the text's length: then they
+are the same in every row, and layers in which they do not read the text need them once.
+
 No question looks at another, so many of them stand in groups of like length, padded to one width:
 a backend may attend within each group alone, and the cost of a question does not grow with their
 number.
@@ -35,6 +38,7 @@ from inbedder_retrieval.texts import bounded_runs, check_texts
 from inbedder_retrieval.views import View, Views
 
 __all__ = [
+    "BLOCKS",
     "PackedBatch",
     "Packer",
     "QuestionBlock",
@@ -49,6 +53,11 @@ __all__ = [
 GROUP_TOKENS = 64
 # The share of a batch that may be padding: large batches span many lengths.
 PADDING = 0.05
+# What `blocks_of` returns, in order.
+BLOCKS = (
+    *("text_ids", "text_segments", "question_ids", "question_positions", "question_segments"),
+    *("question_rows", "columns", "pooled_segments", "pool_weights"),
+)
 
 
 @dataclass(frozen=True)
@@ -60,8 +69,8 @@ class PackedBatch:
         views: (B, V) which view each vector belongs to. Vectors of one text and view are to be
             averaged: with a head, every answer slot has a vector of its own.
         input_ids: (B, S) int64.
-        position_ids: (B, S) int64; a question starts again at its text's length. Counted from
-            the recipe's first position.
+        position_ids: (B, S) int64; a question starts again at its text's length, or where the
+            recipe has all of them start. Counted from the recipe's first position.
         segment_ids: (B, S) int64; 0 the text, k the k-th question, -1 padding.
         columns: (C,) int64; the columns that any vector is pooled from, ascending. No other needs
             a state of the last layer.
@@ -91,7 +100,7 @@ class QuestionBlock:
 
     Attributes:
         input_ids, offsets, segment_ids: (G, L) int64; G groups of L tokens, padded at their ends
-            with segment -1; an offset counts from the text's length. Never empty: one padding
+            with segment -1; an offset counts from where questions start. Never empty: one padding
             token stands where nothing is asked.
         views: (V,) int64; the view of each vector: one for the general view, one for each slot.
         slots: (V,) int64; the place of each vector's answer slot in the block, -1 for the general
@@ -133,17 +142,25 @@ def may_attend(segment_ids: Any) -> Any:
 def blocks_of(batch: PackedBatch) -> dict[str, NDArray[Any]]:
     """Return a prefix batch as its two blocks: what the exported graph and `PrefixModel` take.
 
+    Rows end with the same questions and differ, at most, in where these start: a block is given
+    once for all rows that start alike.
+
     Returns, in order: text_ids, text_segments (B, T); question_ids, question_positions,
-    question_segments (B, G, L); columns (C,); pooled_segments (B, C), the segments of those
-    columns; pool_weights (B, V, C).
+    question_segments (D, G, L), the D different blocks; question_rows (B,), which of them each row
+    ends with; columns (C,); pooled_segments (B, C), the segments of those columns; pool_weights
+    (B, V, C).
     """
-    text, shape = batch.text_columns, (len(batch.rows), batch.groups, -1)
+    text = batch.text_columns
+    starts = batch.position_ids[:, text]
+    _, kept, question_rows = np.unique(starts, return_index=True, return_inverse=True)
+    shape = (len(kept), batch.groups, -1)
     return {
         "text_ids": batch.input_ids[:, :text],
         "text_segments": batch.segment_ids[:, :text],
-        "question_ids": batch.input_ids[:, text:].reshape(shape),
-        "question_positions": batch.position_ids[:, text:].reshape(shape),
-        "question_segments": batch.segment_ids[:, text:].reshape(shape),
+        "question_ids": batch.input_ids[kept, text:].reshape(shape),
+        "question_positions": batch.position_ids[kept, text:].reshape(shape),
+        "question_segments": batch.segment_ids[kept, text:].reshape(shape),
+        "question_rows": question_rows,
         "columns": batch.columns,
         "pooled_segments": batch.segment_ids[:, batch.columns],
         "pool_weights": batch.pool_weights,
@@ -296,7 +313,8 @@ class Packer:
 
         position_ids = np.zeros(shape, dtype=np.int64)
         position_ids[:, :width] = np.where(is_text, np.arange(width), 0)
-        position_ids[:, width:] = lengths[:, None] + questions.offsets.ravel()
+        starts = lengths if self._recipe.question_start is None else self._recipe.question_start
+        position_ids[:, width:] = np.reshape(starts, (-1, 1)) + questions.offsets.ravel()
         position_ids += self._recipe.first_position
 
         segment_ids = np.full(shape, -1, dtype=np.int64)
@@ -322,11 +340,19 @@ class Packer:
             groups=len(questions.input_ids),
         )
 
+    @property
+    def question_room(self) -> int:
+        """How many positions a question has: those behind the longest text, or behind its start."""
+        start = self._recipe.question_start
+        if start is None:
+            start = self._recipe.max_text_tokens + self._text_specials
+        return self._recipe.max_positions - start
+
     def _question(self, view: View) -> tuple[list[int], list[int]]:
         """Return a question's tokens, and where among them its answer slots are."""
         before, after = self._question_ids
         pieces = self._tokenizer.encode(view.instruction, add_special_tokens=False).ids
-        room = self._recipe.max_positions - self._recipe.max_text_tokens - self._text_specials
+        room = self.question_room
         if len(before) + len(pieces) + len(after) > room:
             raise ViewError(
                 f"the question of view {view.name!r} is {len(pieces)} word pieces long; "

@@ -64,6 +64,11 @@ class Recipe(BaseModel):
         max_positions: how many positions the model has.
         first_position: what the model counts positions from: 0, or 2 for RoBERTa and its kin.
         question_token_type: `prefix` only: the token type of a question's tokens; a text's is 0.
+        question_start: `prefix` only: the position at which every question begins, first_position
+            not counted; None lets it begin at its text's length.
+        reads_from: `prefix` only: the layer, counted from 0, from which on a question reads its
+            text. The layers before it see the question alone: with a question_start they are the
+            same under every text and are computed once for a whole batch.
         answer_norm: the mean length of a view's vector before it is scaled to one. A unit vector
             times this goes back through the language-model head to be read as words. None
             estimates it from the model's last norm.
@@ -99,6 +104,8 @@ class Recipe(BaseModel):
     max_positions: int = Field(default=512, ge=2)
     first_position: int = Field(default=0, ge=0)
     question_token_type: int = Field(default=1, ge=0)
+    question_start: int | None = Field(default=None, ge=0)
+    reads_from: int = Field(default=0, ge=0)
     answer_norm: float | None = Field(default=None, gt=0)
     weights: str | None = None
 
@@ -115,6 +122,8 @@ class Recipe(BaseModel):
                 raise ValueError("max_text_tokens must leave positions for a question")
             if self.pooling != "avg_gen":
                 raise ValueError("prefix attention pools answer slots only (avg_gen)")
+            if self.layer is not None and 0 < self.layer <= self.reads_from:
+                raise ValueError("a question must read its text in a layer before the pooled one")
         elif "{prompt}" in self.row_template:
             _one(self.row_template, "{prompt}", "row_template")
             if self.prompt.count("{text}") != 1 or self.prompt.count("{question}") != 1:

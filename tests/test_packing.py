@@ -21,6 +21,7 @@ from inbedder_retrieval import (
 )
 from inbedder_retrieval.checkpoint import Checkpoint
 from inbedder_retrieval.packing import (
+    BLOCKS,
     PackedBatch,
     Packer,
     TokenizedTexts,
@@ -153,16 +154,35 @@ def test_a_batch_is_cut_into_its_two_blocks(packer: Packer) -> None:
     [batch] = pack(packer, ["a", "the phone"], VIEWS, budget=100)
     blocks = blocks_of(batch)
     rows, groups = 2, batch.groups
-    both = [
-        np.concatenate([blocks[f"text_{part}"], blocks[f"question_{part}"].reshape(rows, -1)], 1)
-        for part in ("ids", "segments")
-    ]
-    assert (both[0] == batch.input_ids).all()
-    assert (both[1] == batch.segment_ids).all()
+    assert tuple(blocks) == BLOCKS
+    for part, whole in (("ids", batch.input_ids), ("segments", batch.segment_ids)):
+        asked = blocks[f"question_{part}"][blocks["question_rows"]].reshape(rows, -1)
+        assert (np.concatenate([blocks[f"text_{part}"], asked], 1) == whole).all()
     assert blocks["text_ids"].shape == (rows, 4)
-    assert blocks["question_ids"].shape[:2] == (rows, groups)
+    # Texts of two lengths, at which the questions start.
+    assert blocks["question_ids"].shape[:2] == (2, groups)
     # [CLS] the phone [SEP] of the general view, and both answers.
     assert blocks["pooled_segments"].tolist() == [[0, 0, 0, -1, 1, 3], [0, 0, 0, 0, 1, 3]]
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    lengths=st.lists(st.integers(0, 9), min_size=1, max_size=12),
+    start=st.none() | st.integers(0, 30),
+)
+def test_questions_that_start_alike_are_given_once(
+    tiny_checkpoint: Checkpoint, lengths: list[int], start: int | None
+) -> None:
+    recipe = tiny_checkpoint.recipe.model_copy(update={"question_start": start})
+    packer = Packer(tiny_checkpoint.tokenizer(), recipe)
+    [batch] = pack(packer, ["a " * length for length in lengths], VIEWS, budget=10_000)
+    blocks = blocks_of(batch)
+    different = len(set(lengths)) if start is None else 1
+    assert len(blocks["question_ids"]) == different
+    placed = blocks["question_positions"][blocks["question_rows"]].reshape(len(lengths), -1)
+    assert (placed == batch.position_ids[:, batch.text_columns :]).all()
+    for row, first in zip(batch.rows, placed[:, 0], strict=True):
+        assert first == (lengths[row] + 2 if start is None else start)
 
 
 @settings(max_examples=50, deadline=None)
@@ -320,6 +340,7 @@ def test_no_questions_leave_one_column_of_padding(packer: Packer) -> None:
     blocks = blocks_of(batch)
     assert blocks["question_ids"].shape == (2, 1, 1)
     assert (blocks["question_segments"] == -1).all()
+    assert sorted(blocks["question_rows"]) == [0, 1]
     assert blocks["columns"].tolist() == [0, 1, 2]
 
 

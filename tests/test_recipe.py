@@ -62,6 +62,8 @@ def test_a_folder_without_a_recipe_says_what_it_needs(tmp_path: Path) -> None:
         ({"max_text_tokens": 0}, "max_text_tokens"),
         ({"answer_norm": 0}, "answer_norm"),
         ({"max_text_tokens": 96}, "max_"),
+        ({"question_start": -1}, "question_start"),
+        ({"layer": 1, "reads_from": 1}, "must read its text in a layer before the pooled one"),
         ({"pooling": "fst_gen"}, "prefix attention pools answer slots only"),
         ({"pooling": "re_encode", "re_encoder": "x"}, "prefix attention pools answer slots only"),
         (
@@ -110,6 +112,8 @@ def test_what_does_not_change_a_vector_does_not_change_the_identity(
         {"max_text_tokens": 39},
         {"question_token_type": 0},
         {"first_position": 2},
+        {"question_start": 0},
+        {"reads_from": 1},
     ],
 )
 def test_what_changes_a_vector_changes_the_identity(

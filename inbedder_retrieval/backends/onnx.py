@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from inbedder_retrieval.backends import Options, Runtime
 from inbedder_retrieval.checkpoint import ONNX_FILES, Checkpoint
 from inbedder_retrieval.errors import CheckpointError, InputError
-from inbedder_retrieval.packing import PackedBatch, blocks_of
+from inbedder_retrieval.packing import BLOCKS, PackedBatch, blocks_of
 
 __all__ = ["OnnxBackend"]
 
@@ -90,6 +90,12 @@ class OnnxBackend:
             raise CheckpointError(
                 f"{path} was made from other weights or another recipe (fingerprint {made_from}, "
                 f"here {checkpoint.fingerprint}); run 'inbedder export {checkpoint.folder}' again"
+            )
+        other = set(BLOCKS) ^ {given.name for given in self._session.get_inputs()}
+        if other:
+            raise CheckpointError(
+                f"{path} was made by another version of this package, which did otherwise with "
+                f"{', '.join(sorted(other))}; run 'inbedder export {checkpoint.folder}' again"
             )
 
     def run(self, batch: PackedBatch) -> NDArray[np.float32]:

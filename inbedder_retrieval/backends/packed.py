@@ -145,7 +145,13 @@ def load_packed_model(
         _check_layer(model, recipe.layer)
     model.base_model.to(dtype)
     if fits(model, recipe):
+        _check_reading(model, recipe)
         return PrefixModel(model, recipe, attend).eval()
+    if recipe.reads_from:
+        raise CheckpointError(
+            f"in {recipe.name} questions read their text from layer {recipe.reads_from} on, and "
+            f"{type(model).__name__} is run with one mask for all layers; set reads_from to 0"
+        )
     return PackedModel(model, recipe).eval()
 
 
@@ -226,6 +232,15 @@ def _check_layer(model: torch.nn.Module, layer: int) -> None:
         raise CheckpointError(
             f"the recipe pools layer {layer}, and {type(model).__name__} has {count}; "
             f"choose 0 (the embeddings) to {count}"
+        )
+
+
+def _check_reading(model: torch.nn.Module, recipe: Recipe) -> None:
+    count = len(_layers(cast("Any", model).base_model))
+    if recipe.reads_from >= count:
+        raise CheckpointError(
+            f"in {recipe.name} questions read their text from layer {recipe.reads_from} on, and "
+            f"{type(model).__name__} has {count}; set reads_from to 0 (all) to {count - 1}"
         )
 
 

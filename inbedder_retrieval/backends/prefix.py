@@ -3,7 +3,10 @@
 The text and the questions are two streams through the same layers. The text reads itself alone;
 each group of questions reads the text and itself. So no token is compared with one that it may not
 look at, the cost of a question does not grow with their number, and the last layer is computed for
-the pooled columns alone. Nothing is approximated: `PackedModel` gives the same vectors.
+the pooled columns alone. Where the recipe has questions read their text from a later layer on, the
+layers before it, and the projections of that one, run once for each different block of questions:
+once a batch, when all start at one position. Nothing is approximated: where questions read their
+text in every layer, `PackedModel` gives the same vectors.
 
 The modules and weights are those of transformers' BERT and RoBERTa; only their order is ours.
 """
@@ -64,6 +67,7 @@ class PrefixModel(torch.nn.Module):
         body = cast("Any", model).base_model
         self.embeddings = body.embeddings
         self.layers = torch.nn.ModuleList(list(body.encoder.layer)[: recipe.layer])
+        self.reads_from = recipe.reads_from
         self.first_position = recipe.first_position
         self.question_type = recipe.question_token_type
         self.heads = int(body.config.num_attention_heads)
@@ -77,51 +81,71 @@ class PrefixModel(torch.nn.Module):
         question_ids: torch.Tensor,
         question_positions: torch.Tensor,
         question_segments: torch.Tensor,
+        question_rows: torch.Tensor,
         columns: torch.Tensor,
         pooled_segments: torch.Tensor,
         pool_weights: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         text, asked = self._embedded(text_ids, question_ids, question_positions)
-        rows, groups, width = question_ids.shape
+        rows, (blocks, groups, width) = text_ids.shape[0], question_ids.shape
         # Masks are made once, as numbers to add: a boolean one is turned into them in every layer.
         is_text = (text_segments >= 0)[:, None]
         own = question_segments[..., :, None] == question_segments[..., None, :]
         before = is_text[:, None].expand(-1, groups, width, -1)
+        both = torch.cat([before, own.index_select(0, question_rows)], -1)
         in_text = additive(is_text, text.dtype)
-        in_group = additive(torch.cat([before, own], -1).flatten(0, 1), text.dtype)
+        in_question = additive(own.flatten(0, 1), text.dtype)
+        in_group = additive(both.flatten(0, 1), text.dtype)
 
         # Tokens stand in one long row but where they attend: a product of matrices with its bias
         # is one operator then, in float32 and in int8.
         def by_row(states: torch.Tensor) -> torch.Tensor:
             return states.reshape(rows, -1, states.shape[-1])
 
-        def by_group(of_text: torch.Tensor, of_questions: torch.Tensor) -> torch.Tensor:
+        def by_group(of_questions: torch.Tensor) -> torch.Tensor:
+            return of_questions.reshape(-1, width, of_questions.shape[-1])
+
+        def of_rows(of_blocks: torch.Tensor) -> torch.Tensor:
+            by_block = of_blocks.reshape(blocks, groups * width, -1)
+            return by_block.index_select(0, question_rows).flatten(0, 1)
+
+        def behind(of_text: torch.Tensor, of_questions: torch.Tensor) -> torch.Tensor:
             shared = by_row(of_text)[:, None].expand(-1, groups, -1, -1)
             own = of_questions.reshape(rows, groups, width, -1)
             return torch.cat([shared, own], 2).flatten(0, 1)
 
-        for layer in self.layers[:-1]:
+        for number, layer in enumerate(self.layers[:-1]):
             query, key, value = _projections(layer)
             key_text, value_text = key(text), value(text)
             from_text = self.attend(
                 by_row(query(text)), by_row(key_text), by_row(value_text), in_text, self.heads
             )
-            from_both = self.attend(
-                query(asked).reshape(rows * groups, width, -1),
-                by_group(key_text, key(asked)),
-                by_group(value_text, value(asked)),
-                in_group,
-                self.heads,
-            )
             text = _rest(layer, from_text.flatten(0, 1), text)
-            asked = _rest(layer, from_both.flatten(0, 1), asked)
+            mine = [query(asked), key(asked), value(asked)]
+            if number < self.reads_from:
+                # The text is not read: the block is the same for all rows that end with it.
+                read = self.attend(*map(by_group, mine), in_question, self.heads)
+            else:
+                if number == self.reads_from:
+                    *mine, asked = map(of_rows, [*mine, asked])
+                read = self.attend(
+                    by_group(mine[0]),
+                    behind(key_text, mine[1]),
+                    behind(value_text, mine[2]),
+                    in_group,
+                    self.heads,
+                )
+            asked = _rest(layer, read.flatten(0, 1), asked)
+        if len(self.layers) <= self.reads_from + 1:
+            asked = of_rows(asked)
 
         states = torch.cat([by_row(text), by_row(asked)], 1)
         pooled = states[:, columns].flatten(0, 1)
         if len(self.layers) > 0:
             # Only what is pooled goes through the last layer; all of it is still looked at.
             query, key, value = _projections(self.layers[-1])
-            segments = torch.cat([text_segments, question_segments.flatten(1)], 1)[:, None]
+            of_questions = question_segments.flatten(1).index_select(0, question_rows)
+            segments = torch.cat([text_segments, of_questions], 1)[:, None]
             allowed = (segments == 0) | (segments > 0) & (segments == pooled_segments[..., None])
             states = states.flatten(0, 1)
             read = self.attend(

@@ -28,6 +28,17 @@ PACKAGES = (
     "transformers",
     "sentence-transformers",
 )
+# What int8 and short floats are multiplied with, by what Linux calls it.
+INSTRUCTIONS = {
+    "avx2": "AVX2",
+    "avx512f": "AVX-512",
+    "avx_vnni": "AVX-VNNI",
+    "avx512_vnni": "AVX512-VNNI",
+    "avx512_bf16": "AVX512-BF16",
+    "amx_int8": "AMX-INT8",
+    "asimddp": "NEON dot products",
+    "i8mm": "I8MM",
+}
 
 
 class Machine(BaseModel):
@@ -37,6 +48,8 @@ class Machine(BaseModel):
         cores: logical cores that this process may use.
         accelerator: the name of the GPU; None on the CPU.
         versions: of the packages that are installed, by name.
+        instructions: the vector instructions it has, of those that decide how fast int8 is; a
+            processor's name may hide them. Empty where the system does not tell.
     """
 
     processor: str
@@ -45,10 +58,12 @@ class Machine(BaseModel):
     system: str
     python: str
     versions: dict[str, str]
+    instructions: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         cores = f"{self.cores} core" + "s" * (self.cores > 1)
-        where = f"{cores} of {self.processor}, {self.system}"
+        has = f" ({', '.join(self.instructions)})" if self.instructions else ""
+        where = f"{cores} of {self.processor}{has}, {self.system}"
         return f"{self.accelerator}, {where}" if self.accelerator else where
 
 
@@ -61,6 +76,7 @@ def this_machine(device: str = "cpu") -> Machine:
         system=platform.system(),
         python=platform.python_version(),
         versions=_versions(),
+        instructions=_instructions(),
     )
 
 
@@ -92,12 +108,21 @@ def device_peak_mib(device: str) -> float | None:
 
 
 def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        found = re.search(r"^model name\s*:\s*(.+)$", cpuinfo.read_text(), re.MULTILINE)
-        if found is not None:
-            return found.group(1).strip()
+    found = re.search(r"^model name\s*:\s*(.+)$", _cpuinfo(), re.MULTILINE)
+    if found is not None:
+        return found.group(1).strip()
     return platform.processor() or platform.machine()
+
+
+def _instructions() -> tuple[str, ...]:
+    found = re.search(r"^(?:flags|Features)\s*:\s*(.+)$", _cpuinfo(), re.MULTILINE)
+    has = found.group(1).split() if found is not None else []
+    return tuple(name for flag, name in INSTRUCTIONS.items() if flag in has)
+
+
+def _cpuinfo() -> str:
+    path = Path("/proc/cpuinfo")
+    return path.read_text() if path.is_file() else ""
 
 
 def _cores() -> int:

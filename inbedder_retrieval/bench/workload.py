@@ -43,10 +43,11 @@ class Work:
 
     Attributes:
         tokens: that are not padding; a question's tokens count for each text it is asked of.
-        operations: multiplications and additions of the model's layers: two for each weight of a
-            linear layer and token, and four for each key that a token sees, layer and dimension
-            (queries by keys, and weights by values). Embeddings, norms and the head are left out:
-            less than a hundredth. None where they cannot be counted.
+        operations: multiplications and additions of the model's layers, without those that are run
+            once for all texts: two for each weight of a linear layer and token, and four for each
+            key that a token sees, layer and dimension (queries by keys, and weights by values).
+            Embeddings, norms and the head are left out: less than a hundredth. None where they
+            cannot be counted.
     """
 
     tokens: int
@@ -156,9 +157,11 @@ def readable(
 def work_of(checkpoint: Checkpoint, texts: Sequence[str], views: Views) -> Work:
     """Count what embedding texts under views takes, a text read once for all of them."""
     recipe = checkpoint.recipe
-    tokens = seen = 0
+    tokens = seen = asked = own_seen = 0
     for shared, own in _lengths(checkpoint, texts, views):
         tokens += shared + sum(own)
+        asked += sum(own)
+        own_seen += sum(length * (shared + length) for length in own)
         if recipe.attention == "causal":
             # A token sees itself and what came before.
             seen += shared * (shared + 1) // 2
@@ -169,7 +172,12 @@ def work_of(checkpoint: Checkpoint, texts: Sequence[str], views: Views) -> Work:
     if layers is None or recipe.generates or recipe.model == "seq2seq":
         return Work(tokens, None)
     count, weights = layers
-    return Work(tokens, 2 * weights * tokens + 4 * count * _width(checkpoint) * seen)
+    width = _width(checkpoint)
+    operations = 2 * weights * tokens + 4 * count * width * seen
+    if recipe.question_start is not None:
+        # Layers in which questions do not read their text are run once for all of them.
+        operations -= recipe.reads_from * (2 * weights // count * asked + 4 * width * own_seen)
+    return Work(tokens, operations)
 
 
 def _lengths(

@@ -261,6 +261,16 @@ class EdgeEngine:
         """Build the search graphs, in a process of its own. Other calls wait meanwhile."""
         with self._closed():
             _optimize(self._folder / SHARD, progress)
+        if not lies_on_disk(self._folder):
+            self._page_in()
+
+    def _page_in(self) -> None:
+        """Have every vector read once: what was opened is mapped into memory page by page."""
+        for name, width in read_vectors(self._folder).items():
+            query = edge.Query.Nearest(cast("Any", [1.0, *[0.0] * (width - 1)]), using=name)
+            every = edge.SearchParams(exact=True)
+            with self._use(f"read the vectors of {name}") as shard:
+                shard.query(edge.QueryRequest(query=query, limit=1, params=every))
 
     async def set_alias(self, name: str) -> None:
         """Raise EngineError: a folder has one name."""

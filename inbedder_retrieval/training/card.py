@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from inbedder_retrieval.recipe import Recipe
 from inbedder_retrieval.training.config import TrainConfig
 from inbedder_retrieval.training.report import TrainReport
 
@@ -20,14 +21,21 @@ READS = {
 }
 
 
-def write_card(folder: Path, config: TrainConfig, report: TrainReport, *, drawn: bool) -> None:
+def write_card(
+    folder: Path, config: TrainConfig, recipe: Recipe, report: TrainReport, *, drawn: bool
+) -> None:
     """Write a model's card into its folder."""
+    late = (
+        f" Questions see the text from layer {recipe.reads_from} on, counted from 0."
+        if recipe.reads_from
+        else ""
+    )
     lines = [
         f"# {report.name}",
         "",
         f"An instruction-following text embedder for `inbedder-retrieval`, trained from "
         f"{report.base}.",
-        READS[config.kind],
+        READS[config.kind] + late,
         "",
         *_training(config, report),
         "",

@@ -71,7 +71,7 @@ def write_model(
     report = report.model_copy(update=measured)
     drawn = draw_curve(curve, folder / "loss.png")
     (folder / REPORT_FILE).write_text(report.model_dump_json(indent=2) + "\n", "utf-8")
-    write_card(folder, config, report, drawn=drawn)
+    write_card(folder, config, base.recipe, report, drawn=drawn)
     return report
 
 

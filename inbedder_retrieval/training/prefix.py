@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from inbedder_retrieval.backends.prefix import PrefixModel
-from inbedder_retrieval.packing import Packer, TokenizedTexts, token_number
+from inbedder_retrieval.packing import BLOCKS, Packer, TokenizedTexts, token_number
 from inbedder_retrieval.recipe import Recipe
 from inbedder_retrieval.training.base import answer_pieces
 from inbedder_retrieval.training.config import Losses, TrainConfig
@@ -59,9 +59,7 @@ class PrefixRows:
         questions = list(dict.fromkeys(q for one in examples for q, _ in one.pairs))
         answers = list(dict.fromkeys(a for one in examples for _, a in one.pairs))
         most = config.max_question_tokens
-        # Beside the longest text a question must have positions left.
-        room = recipe.max_positions - recipe.max_text_tokens - sum(map(len, self._around))
-        most = min(most, room - self._own)
+        most = min(most, packer.question_room - self._own)
         whole = [one.ids for one in tokenizer.encode_batch(questions, add_special_tokens=False)]
         bags = answer_pieces(tokenizer, answers)
         # The teacher reads an answer as any text.
@@ -136,7 +134,8 @@ class PrefixRows:
                 places[placed] = order
                 segments[placed] = group + 1
                 own[row, group] = answers.setdefault(answer, len(answers))
-        places += lengths[:, None, None] + self._recipe.first_position
+        starts = lengths if self._recipe.question_start is None else self._recipe.question_start
+        places += np.reshape(starts, (-1, 1, 1)) + self._recipe.first_position
         text_segments = np.where(is_text, 0, -1)
         wide = text_ids.shape[1]
         slot_columns = wide + np.arange(groups)[:, None] * width + np.arange(slots)
@@ -152,6 +151,8 @@ class PrefixRows:
             "question_ids": ids,
             "question_positions": places,
             "question_segments": segments,
+            # Each text has questions of its own here.
+            "question_rows": np.arange(len(chosen)),
             "columns": columns,
             "pooled_segments": every[:, columns],
             "pool_weights": weights,
@@ -231,7 +232,7 @@ class PrefixStudent(torch.nn.Module):
         self._packed = (PrefixModel(model, recipe, self._attend),)
 
     def forward(self, **batch: torch.Tensor) -> Tensors:
-        inputs = {name: batch[name] for name in _INPUTS}
+        inputs = {name: batch[name] for name in BLOCKS}
         vectors, states = self._packed[0](**inputs)
         own = batch["own"]
         asked = own >= 0
@@ -290,12 +291,6 @@ class PrefixStudent(torch.nn.Module):
             dropout_p=self._dropout if self.training else 0.0,
         )
         return read.transpose(1, 2).flatten(2)
-
-
-_INPUTS = (
-    *("text_ids", "text_segments", "question_ids", "question_positions", "question_segments"),
-    *("columns", "pooled_segments", "pool_weights"),
-)
 
 
 def _ids(

@@ -45,6 +45,8 @@ OURS = ("training.toml", "loss.jsonl", "checkpoints", "first", "average-1")
 CONFIG = "config:"
 FIRST = "first"
 AVERAGE = "average-"
+# What stands for the base itself among those that are averaged.
+BASE = "base"
 
 
 def train(
@@ -88,7 +90,8 @@ def train(
         base_name = str(folder / FIRST)
         before_it.append((first, folder / FIRST))
     if not dry_run:
-        others = [TrainConfig.load(one, base=base_name, export=False) for one in config.average]
+        named = [one for one in config.average if one != BASE]
+        others = [TrainConfig.load(one, base=base_name, export=False) for one in named]
         places = [folder / f"{AVERAGE}{number}" for number in range(1, len(others) + 1)]
         before_it += zip(others, places, strict=True)
     for other, place in before_it:
@@ -153,7 +156,9 @@ def train(
     done = training.run(resume=resume, stop_after=stop_after, progress=progress)
     trained = accelerator.unwrap_model(student).model
     if done == plan.steps:
-        _average(trained, [place for _, place in before_it if place.name != FIRST], config, name)
+        averaged = [str(place) for _, place in before_it if place.name != FIRST]
+        averaged += [base_name] * config.average.count(BASE)
+        _average(trained, averaged, config, name)
     after: dict[str, float] = {}
     if held is not None and fixed and done == plan.steps:
         after = measure(student, held, fixed, complete, accelerator.device)
@@ -191,12 +196,12 @@ def _trained_before(
 
 
 @torch.no_grad()
-def _average(model: Any, folders: Sequence[Path], config: TrainConfig, name: str) -> None:
-    """Make a model's weights the mean of its own and those in folders."""
-    for number, folder in enumerate(folders, 2):
-        other = load_model(find_base(config.model_copy(update={"base": str(folder)}), name))
-        for own, others in zip(model.parameters(), other.parameters(), strict=True):
-            own.lerp_(others.to(own.device), 1 / number)
+def _average(model: Any, others: Sequence[str], config: TrainConfig, name: str) -> None:
+    """Make a model's weights the mean of its own and those of others."""
+    for number, one in enumerate(others, 2):
+        other = load_model(find_base(config.model_copy(update={"base": one}), name))
+        for own, its in zip(model.parameters(), other.parameters(), strict=True):
+            own.lerp_(its.to(own.device), 1 / number)
 
 
 def _check_folder(folder: Path, resume: bool) -> None:

@@ -32,7 +32,7 @@ def demo_texts() -> list[str]:
 def demo_vectors(demo_texts: list[str]) -> dict[str, NDArray[np.float32]]:
     """The packaged model's unit vectors of the sixty messages, computed the plain way."""
     folder = PACKAGED_MODELS / "inbedder-minilm"
-    found = plain_vectors(folder, demo_texts, DEMO_QUESTIONS, most=224)
+    found = plain_vectors(folder, demo_texts, DEMO_QUESTIONS, most=224, start=64, reads_from=2)
     return {name: unit(vectors) for name, vectors in found.items()}
 
 

@@ -4,11 +4,13 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from numpy.typing import NDArray
 
 from inbedder_retrieval import CheckpointError, Embedder, InputError, Recipe
 from inbedder_retrieval.checkpoint import PACKAGED_MODELS, find_checkpoint
+from inbedder_retrieval.export import _write_graph
 from tests.backends.conftest import DEMO_QUESTIONS
 from tests.conftest import QUESTIONS
 from tests.reference import plain_vectors, unit
@@ -72,6 +74,36 @@ def test_a_graph_of_another_prompt_is_refused(folder: Path) -> None:
     Recipe.load(folder).model_copy(update={"question_token_type": 0}).save(folder)
     with pytest.raises(CheckpointError, match="made from other weights or another recipe"):
         Embedder(folder, backend="onnx")
+
+
+def test_a_graph_of_another_version_says_to_export_again(
+    exact_folder: Path, tmp_path: Path
+) -> None:
+    old = Path(shutil.copytree(exact_folder, tmp_path / "old"))
+    graph = onnx.load(old / "model.onnx")
+    for given in graph.graph.input:
+        given.name = given.name.replace("question_rows", "rows_of_questions")
+    for node in graph.graph.node:
+        for place, name in enumerate(node.input):
+            node.input[place] = name.replace("question_rows", "rows_of_questions")
+    onnx.save(graph, old / "model.onnx")
+    with pytest.raises(CheckpointError, match=r"another version.*question_rows.*inbedder export"):
+        Embedder(old, backend="onnx")
+
+
+@pytest.mark.parametrize(
+    "changes", [{"question_start": 40}, {"question_start": 7, "reads_from": 1}]
+)
+def test_a_graph_whose_questions_start_alike_gives_the_plain_vectors(
+    folder: Path, changes: dict[str, int]
+) -> None:
+    Recipe.load(folder).model_copy(update=changes).save(folder)
+    _write_graph(find_checkpoint(folder), folder / "model.onnx")
+    start, reads_from = changes["question_start"], changes.get("reads_from", 0)
+    plain = plain_vectors(folder, TEXTS, QUESTIONS, most=40, start=start, reads_from=reads_from)
+    packed = Embedder(folder, backend="onnx").embed(TEXTS, QUESTIONS)
+    for name, vectors in plain.items():
+        np.testing.assert_allclose(packed[name], unit(vectors), rtol=0, atol=1e-5)
 
 
 def test_a_folder_may_hold_the_graph_without_the_weights(tmp_path: Path) -> None:

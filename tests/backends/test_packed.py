@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -148,19 +149,47 @@ def test_a_model_that_counts_positions_from_another_number_is_read_right(
     np.testing.assert_allclose(found["what"][0], unit(answer), rtol=0, atol=1e-5)
 
 
-def test_a_model_whose_window_a_mask_would_replace_is_refused(folder: Path) -> None:
+def test_a_model_without_the_layer_that_reads_the_text_is_refused(folder: Path) -> None:
+    Recipe.load(folder).model_copy(update={"reads_from": 2}).save(folder)
+    with pytest.raises(CheckpointError, match=r"from layer 2 on, and BertForMaskedLM has 2"):
+        Embedder(folder, backend="torch")
+
+
+@pytest.fixture
+def modern(folder: Path) -> Callable[[int], None]:
+    """Saves a tiny ModernBERT into `folder` that looks so many tokens far."""
+
+    def save(local_attention: int) -> None:
+        config = ModernBertConfig(
+            vocab_size=100,
+            hidden_size=32,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            intermediate_size=64,
+            max_position_embeddings=96,
+            local_attention=local_attention,
+            pad_token_id=0,
+        )
+        ModernBertForMaskedLM(config).save_pretrained(folder)
+
+    return save
+
+
+def test_a_model_that_is_run_with_one_mask_cannot_read_late(
+    folder: Path, modern: Callable[[int], None]
+) -> None:
+    modern(256)
+    changed = {"head": "none", "question_token_type": 0, "reads_from": 1}
+    Recipe.load(folder).model_copy(update=changed).save(folder)
+    with pytest.raises(CheckpointError, match="one mask for all layers; set reads_from to 0"):
+        Embedder(folder, backend="torch")
+
+
+def test_a_model_whose_window_a_mask_would_replace_is_refused(
+    folder: Path, modern: Callable[[int], None]
+) -> None:
     """ModernBERT drops its sliding window for any 4-D mask: the vectors are wrong, silently."""
-    config = ModernBertConfig(
-        vocab_size=100,
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        intermediate_size=64,
-        max_position_embeddings=96,
-        local_attention=8,
-        pad_token_id=0,
-    )
-    ModernBertForMaskedLM(config).save_pretrained(folder)
+    modern(8)
     changed = {"head": "none", "question_token_type": 0}
     Recipe.load(folder).model_copy(update=changed).save(folder)
     with pytest.raises(CheckpointError, match=r"(?i)modernbert"):

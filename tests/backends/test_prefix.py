@@ -22,7 +22,7 @@ from inbedder_retrieval.backends.prefix import PrefixModel, attend, fits
 from inbedder_retrieval.packing import PackedBatch, Packer, blocks_of, token_number
 from inbedder_retrieval.recipe import Recipe
 from tests.architectures import ARCHITECTURES
-from tests.reference import unit
+from tests.reference import blind_to_the_text, unit
 
 LAYERS = 3
 QUESTIONS = [
@@ -126,13 +126,18 @@ def plain(case: Case, recipe: Recipe, text: str, question: str | None) -> NDArra
     total = len(ids)
     closed = torch.zeros(1, 1, total, total)
     closed[..., :length, length:] = torch.finfo(torch.float32).min
-    output = case.model.base_model(
-        torch.tensor([ids]),
-        attention_mask=closed,
-        position_ids=torch.arange(total)[None] + recipe.first_position,
-        token_type_ids=(torch.arange(total) >= length).long()[None] * recipe.question_token_type,
-        output_hidden_states=True,
-    )
+    begin = length if recipe.question_start is None else recipe.question_start
+    positions = [*range(length), *range(begin, begin + total - length)]
+    asked = (torch.arange(total) >= length).long()[None]
+    layers = case.model.base_model.encoder.layer
+    with blind_to_the_text(layers[: recipe.reads_from], total, length):
+        output = case.model.base_model(
+            torch.tensor([ids]),
+            attention_mask=closed,
+            position_ids=torch.tensor([positions]) + recipe.first_position,
+            token_type_ids=asked * recipe.question_token_type,
+            output_hidden_states=True,
+        )
     states = output.hidden_states[LAYERS if recipe.layer is None else recipe.layer][0]
     if question is None:
         return np.asarray(states[:length].mean(dim=0, keepdim=True))
@@ -153,6 +158,7 @@ def plain(case: Case, recipe: Recipe, text: str, question: str | None) -> NDArra
     slots=st.integers(1, 3),
     head=st.sampled_from(["mlm", "none"]),
     layer=st.none() | st.integers(0, LAYERS),
+    start=st.none() | st.integers(0, 70),
     group_tokens=st.sampled_from([1, 16, 40, 64]),
 )
 def test_two_streams_give_what_one_packed_row_gives(
@@ -163,12 +169,15 @@ def test_two_streams_give_what_one_packed_row_gives(
     slots: int,
     head: str,
     layer: int | None,
+    start: int | None,
     group_tokens: int,
 ) -> None:
     """In float64, where only what is computed can differ and not how it is rounded."""
     views = views_of(questions, 0 if general is None and not questions else general)
     template = ("{question}", "</s>", *["<mask>"] * slots)
-    recipe = tiny_case.varied(question_template=template, head=head, layer=layer)
+    recipe = tiny_case.varied(
+        question_template=template, head=head, layer=layer, question_start=start
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("inbedder_retrieval.packing.GROUP_TOKENS", group_tokens)
         packed = batches(tiny_case, recipe, texts, views)
@@ -185,7 +194,18 @@ def test_two_streams_give_what_one_packed_row_gives(
 
 
 @pytest.mark.parametrize("count", [0, 1, 5, 20])
-@pytest.mark.parametrize("changes", [{"head": "mlm"}, {"layer": 0}, {"layer": 1}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"head": "mlm"},
+        {"layer": 0},
+        {"layer": 1},
+        {"question_start": 5},
+        {"reads_from": 1},
+        {"question_start": 70, "reads_from": 1, "layer": 2},
+        *({"question_start": 64, "reads_from": k, "head": "mlm"} for k in range(1, LAYERS)),
+    ],
+)
 def test_two_streams_give_what_plain_transformers_gives(
     tiny_case: Case, monkeypatch: pytest.MonkeyPatch, changes: dict[str, object], count: int
 ) -> None:
@@ -238,6 +258,39 @@ def test_the_last_layer_computes_the_pooled_columns_alone(
             assert seen == [total], name
         else:
             assert seen == [pooled], name
+
+
+@pytest.mark.parametrize("start", [None, 64])
+def test_layers_that_do_not_read_the_text_run_once_for_rows_that_start_alike(
+    tiny_case: Case, start: int | None
+) -> None:
+    """So do the projections of the layer that does, whether it is the first one or not."""
+    for reads_from in range(LAYERS):
+        recipe = tiny_case.varied(head="none", reads_from=reads_from, question_start=start)
+        model = PrefixModel(tiny_case.model, recipe)
+        [batch] = batches(tiny_case, recipe, ["x", "a", "the phone"], views_of(QUESTIONS, None))
+        text, total = batch.text_columns, batch.input_ids.shape[1]
+        # Two lengths of three texts, where that is what decides.
+        blocks = 1 if start is not None else 2
+        once, each = blocks * (total - text), 3 * (total - text)
+        for number, layer in enumerate(model.layers[:-1]):
+            seen: dict[str, list[int]] = {"query": [], "output": []}
+            parts = layer.attention.self.query, layer.output.dense
+            for name, part in zip(seen, parts, strict=True):
+                rows = seen[name]
+                part.register_forward_pre_hook(lambda _, args, rows=rows: rows.append(len(args[0])))
+            try:
+                with torch.inference_mode():
+                    model(**tensors(blocks_of(batch)))
+            finally:
+                for part in parts:
+                    part._forward_pre_hooks.clear()
+            assert sorted(seen["query"]) == sorted(
+                [3 * text, once if number <= reads_from else each]
+            )
+            assert sorted(seen["output"]) == sorted(
+                [3 * text, once if number < reads_from else each]
+            )
 
 
 def test_a_question_is_compared_with_the_text_and_its_own_group_alone(

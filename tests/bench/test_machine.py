@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from inbedder_retrieval.bench import machine as machine_module
 from inbedder_retrieval.bench.machine import device_peak_mib, peak_mib, this_machine
 
 
@@ -15,6 +16,24 @@ def test_a_machine_is_described_in_words() -> None:
     assert machine.accelerator is None
     assert 1 <= machine.cores <= (os.cpu_count() or 1)
     assert machine.processor in str(machine)
+
+
+@pytest.mark.parametrize(
+    ("told", "wanted"),
+    [
+        (
+            "model name\t: Some CPU\nflags\t\t: fpu avx2 avx512f avx512_vnni\n",
+            "Some CPU (AVX2, AVX-512, AVX512-VNNI), ",
+        ),
+        ("model name\t: Some CPU\nflags\t\t: fpu sse2\n", "Some CPU, "),
+        ("Features\t: fp asimd asimddp i8mm\n", " (NEON dot products, I8MM), "),
+    ],
+)
+def test_a_machine_says_which_instructions_it_has(
+    told: str, wanted: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine_module, "_cpuinfo", lambda: told)
+    assert wanted in str(this_machine())
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").is_file(), reason="reads Linux's own figure")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import torch
 import transformers
 from torch.utils.flop_counter import FlopCounterMode
 
+from inbedder_retrieval import GENERAL, Views
 from inbedder_retrieval.bench.workload import (
     drawn_texts,
     every,
@@ -136,6 +138,28 @@ def test_operations_of_packed_rows_leave_out_what_the_text_does_not_look_at(
     work = work_of(tiny_checkpoint, TEXTS, views)
     assert work.tokens == sum(lengths) + len(TEXTS) * (first + second)
     assert work.operations == expected
+
+
+def test_operations_of_layers_that_do_not_read_the_text_are_none_of_a_texts(
+    tiny_checkpoint: Checkpoint,
+) -> None:
+    """Of two layers half is left of what the questions take; where they start decides whether."""
+    views = questions(2)
+    changed = [
+        tiny_checkpoint.recipe.model_copy(update={"reads_from": 1, "question_start": start})
+        for start in (None, 64)
+    ]
+    whole = work_of(tiny_checkpoint, TEXTS, views)
+    by_length, once = (
+        work_of(replace(tiny_checkpoint, recipe=one), TEXTS, views) for one in changed
+    )
+    texts = work_of(tiny_checkpoint, TEXTS, Views([GENERAL]))
+    assert by_length == whole
+    assert once.tokens == whole.tokens
+    assert once.operations is not None
+    assert whole.operations is not None
+    assert texts.operations is not None
+    assert 2 * (whole.operations - once.operations) == whole.operations - texts.operations
 
 
 @pytest.mark.parametrize("name", ["opt", "llama", "qwen"])

@@ -54,7 +54,7 @@ LINES = {
         ("index plain.txt --view a=", "must hold some text"),
         ("index plain.txt --view a/b=x?", "named 'a/b'"),
         ("index plain.txt --view a", "write name=question"),
-        (f"index plain.txt --view a={'why_' * 200}", "Shorten it"),
+        (f"index plain.txt --view a={'why_' * 300}", "Shorten it"),
         ("index plain.txt --view a=x? --views views.toml", "both --view and --views"),
         ("index plain.txt --views missing.toml", r"missing\.toml cannot be read"),
         ("index plain.txt --view general --on-long maybe", "choose cut or error"),

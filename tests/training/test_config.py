@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from inbedder_retrieval import InputError
+from inbedder_retrieval import InputError, Recipe
+from inbedder_retrieval.checkpoint import PACKAGED_MODELS
 from inbedder_retrieval.training.config import TrainConfig, packaged_configs
 
 
@@ -30,8 +31,8 @@ def test_the_first_of_the_packaged_models_trainings_is_what_its_card_says() -> N
     ]
 
 
-def test_the_packaged_model_goes_on_from_the_first_and_keeps_its_teacher() -> None:
-    first, config = (TrainConfig.load(f"inbedder-minilm{end}") for end in ("-first", ""))
+def test_the_second_training_goes_on_from_the_first_and_keeps_its_teacher() -> None:
+    first, config = (TrainConfig.load(f"inbedder-minilm-{end}") for end in ("first", "long"))
     assert (config.kind, config.base) == ("prefix", "config:inbedder-minilm-first")
     assert config.teacher == first.base
     assert (config.recipe, config.losses) == (first.recipe, first.losses)
@@ -42,6 +43,15 @@ def test_the_packaged_model_goes_on_from_the_first_and_keeps_its_teacher() -> No
     shown = {one.files: one.repeat for one in config.data}
     assert shown["packaged:written-*.jsonl.gz"] == 1
     assert shown["qa.jsonl.gz"] < 0.1
+
+
+def test_the_last_training_is_on_the_same_data_and_gives_the_packaged_recipe() -> None:
+    before, config = (TrainConfig.load(f"inbedder-minilm{end}") for end in ("-long", ""))
+    assert (config.kind, config.base) == ("prefix", "config:inbedder-minilm-long")
+    assert (config.teacher, config.losses) == (before.teacher, before.losses)
+    assert [one.files for one in config.data] == [one.files for one in before.data]
+    packaged = Recipe.load(PACKAGED_MODELS / "inbedder-minilm")
+    assert {name: getattr(packaged, name) for name in config.recipe} == config.recipe
 
 
 def test_the_joint_config_is_the_papers() -> None:

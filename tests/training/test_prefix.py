@@ -17,7 +17,7 @@ from inbedder_retrieval.training.examples import Example
 from inbedder_retrieval.training.plan import Batch
 from inbedder_retrieval.training.prefix import PrefixRows, PrefixStudent
 from inbedder_retrieval.training.teacher import Teacher
-from tests.reference import pieces, plain_tokenizer, plain_vectors, unit
+from tests.reference import blind_to_the_text, pieces, plain_tokenizer, plain_vectors, unit
 from tests.training.rows import config_of, examples
 
 SLOTS = {"question_template": ("{question}", "[SEP]", "[MASK]", "[MASK]")}
@@ -47,10 +47,13 @@ def shares(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 @pytest.mark.parametrize("slots", [1, 2])
+@pytest.mark.parametrize("start", [None, 41])
 def test_the_loss_of_a_batch_is_that_of_transformers_one_by_one(
-    tiny_folder: Path, slots: int
+    tiny_folder: Path, slots: int, start: int | None
 ) -> None:
-    config, base, rows = made(tiny_folder, recipe=SLOTS if slots == 2 else {})
+    """Also where questions start at one position, and read the text in the second layer alone."""
+    early = {} if start is None else {"question_start": start, "reads_from": 1}
+    config, base, rows = made(tiny_folder, recipe=early | (SLOTS if slots == 2 else {}))
     chosen = (0, 10, 26, 12)
     found = loss_of(config, base, rows, Batch(chosen, 0))
 
@@ -68,7 +71,8 @@ def test_the_loss_of_a_batch_is_that_of_transformers_one_by_one(
     losses: dict[str, list[float]] = {"words": [], "shared": [], "own": []}
     for text, question, answer in asked:
         through, bare = (
-            _slots(tiny_folder, text, question, slots, head=head) for head in (True, False)
+            _slots(tiny_folder, text, question, slots, head=head, start=start)
+            for head in (True, False)
         )
         for z, h in zip(through, bare, strict=True):
             logits = z.astype(np.float64) @ words.T + bias
@@ -89,7 +93,7 @@ def test_the_loss_of_a_batch_is_that_of_transformers_one_by_one(
 
 @torch.inference_mode()
 def _slots(
-    folder: Path, text: str, question: str, slots: int, *, head: bool
+    folder: Path, text: str, question: str, slots: int, *, head: bool, start: int | None
 ) -> list[NDArray[np.float32]]:
     """Return the state at each slot of a text and question alone, through the head or bare."""
     tokenizer = plain_tokenizer(folder)
@@ -101,11 +105,16 @@ def _slots(
     ids += [*pieces(tokenizer, question), sep, *[mask] * slots]
     attention = torch.zeros(1, 1, len(ids), len(ids))
     attention[0, 0, :length, length:] = torch.finfo(torch.float32).min
-    states = model.bert(
-        torch.tensor([ids]),
-        attention_mask=attention,
-        token_type_ids=torch.tensor([[0] * length + [1] * (len(ids) - length)]),
-    ).last_hidden_state[0, -slots:]
+    begin = length if start is None else start
+    positions = [*range(length), *range(begin, begin + len(ids) - length)]
+    blind = model.bert.encoder.layer[: 0 if start is None else 1]
+    with blind_to_the_text(blind, len(ids), length):
+        states = model.bert(
+            torch.tensor([ids]),
+            attention_mask=attention,
+            position_ids=torch.tensor([positions]),
+            token_type_ids=torch.tensor([[0] * length + [1] * (len(ids) - length)]),
+        ).last_hidden_state[0, -slots:]
     return list((model.cls.predictions.transform(states) if head else states).numpy())
 
 

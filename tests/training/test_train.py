@@ -166,6 +166,21 @@ def test_what_is_written_loads_and_gives_transformers_vectors(
         np.testing.assert_allclose(found["feel"], plain_ones, atol=1e-5)
 
 
+def test_a_model_may_learn_to_read_the_text_late(
+    data: Path, configured: Configured, tmp_path: Path
+) -> None:
+    """What the config changes in the recipe is written, exported and said in the card."""
+    early = {"question_start": 41, "reads_from": 1}
+    train(configured("prefix", recipe=early), [data], tmp_path / "late")
+    texts, views = ["the phone, love it", "", "the lamp broke"], {"general": None, "need": NEED}
+    plain = plain_vectors(tmp_path / "late", texts, views, most=40, start=41, reads_from=1)
+    for backend, least in (("torch", 1 - 1e-6), ("onnx", 0.9)):
+        found = Embedder(tmp_path / "late", backend=backend).embed(texts, views)
+        for name in views:
+            assert (found[name] * unit(plain[name])).sum(axis=1).min() >= least
+    assert "see the text from layer 1 on" in (tmp_path / "late" / "README.md").read_text()
+
+
 def test_the_weights_have_moved_and_the_configuration_is_the_bases(
     trained: tuple[str, Path, TrainReport], configured: Configured
 ) -> None:
@@ -397,7 +412,7 @@ def test_a_config_that_begins_from_anothers_trains_that_first(
     assert [one["loss"] for one in curve(out)] == [one["loss"] for one in curve(tmp_path / "again")]
 
 
-def test_weights_are_averaged_with_those_of_other_trainings_from_the_same_base(
+def test_weights_are_averaged_with_the_bases_and_those_of_other_trainings_from_it(
     data: Path, configured: Configured, tmp_path: Path
 ) -> None:
     own = configured("prefix", export=False)
@@ -406,14 +421,14 @@ def test_weights_are_averaged_with_those_of_other_trainings_from_the_same_base(
         other = own.model_copy(update={"learning_rate": rate, "base": "none", "seed": number})
         other.save(tmp_path / f"{number}.toml")
         names.append(str(tmp_path / f"{number}.toml"))
-    config = own.model_copy(update={"average": tuple(names)})
+    config = own.model_copy(update={"average": (*names, "base")})
     stopped = train(config, [data], tmp_path / "out", stop_after=3)
     assert (stopped.steps, stopped.finished) == (3, False)
     report = train(config, [data], tmp_path / "out", resume=True)
     assert report.finished
     train(own, [data], tmp_path / "alone")
     places = [tmp_path / "alone", tmp_path / "out" / "average-1", tmp_path / "out" / "average-2"]
-    every = [load_file(folder / "model.safetensors") for folder in places]
+    every = [load_file(folder / "model.safetensors") for folder in [*places, Path(own.base)]]
     found = load_file(tmp_path / "out" / "model.safetensors")
     assert not np.array_equal(every[1]["cls.predictions.bias"], every[2]["cls.predictions.bias"])
     for name, values in found.items():
