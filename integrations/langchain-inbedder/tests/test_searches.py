@@ -73,7 +73,8 @@ def test_relevance_is_from_0_to_1(five: InBedderVectorStore) -> None:
     [(itself, score)] = five.similarity_search_with_relevance_scores(MESSAGES["bag"], k=1)
     assert itself.id == "bag"
     assert score == pytest.approx(1, abs=1e-5)
-    middle = float(np.median([score for _, score in found]))
+    # Between two scores: at one of them the last digit of a float32 decides.
+    middle = float(np.mean([score for _, score in found[2:4]]))
     near = five.similarity_search_with_relevance_scores(QUERY, k=5, score_threshold=middle)
     assert len(near) == 3
     retriever = five.as_retriever(
