@@ -6,7 +6,6 @@ serves all views of a text.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from functools import partial
@@ -121,7 +120,7 @@ class Embedder:
         Args:
             texts: any iterable of N strings.
             views: a View, several, or a mapping of names to questions.
-            token_budget: tokens in one batch, padding included; None takes that of `runtime`.
+            token_budget: tokens in one batch, padding included; None takes what suits the backend.
             on_long: `cut` a text longer than the model reads and say so in `truncated`, or raise.
             progress: called with the number of texts done so far.
 
@@ -228,15 +227,14 @@ class Embedder:
         """
         if view.instruction is None:
             raise InputError("the general view asks nothing, so it has no answer; give a question")
-        views = Views([view])
-        questions = self._questions(views)
+        questions = self._questions(views := Views([view]))
         check_several(texts)
         new_tokens = self.recipe.new_tokens if max_new_tokens is None else max_new_tokens
         if new_tokens < 1:
             raise InputError(f"max_new_tokens is {new_tokens}; an answer needs at least one")
         answers: list[str] = []
         stream = iter(texts)
-        while batch := list(itertools.islice(stream, ANSWER_BATCH)):
+        while batch := list(islice(stream, ANSWER_BATCH)):
             if self.recipe.model in ("causal", "seq2seq"):
                 prompts = self._prompts.prompts(batch, views, first=len(answers))
                 answers += map(self._speaker.words, self._speaker.generate(prompts, new_tokens))
@@ -309,7 +307,9 @@ class Embedder:
     ) -> Iterator[Run]:
         """Begin runs of texts, whose vectors go into `whole` (V, N, H) or arrays of their own."""
         size = self.runtime.batch_size if batch_size is None else batch_size
-        budget = self.runtime.token_budget if token_budget is None else token_budget
+        asked = 0 if questions is None else questions.input_ids.size
+        usual = self.recipe.batch_tokens(self.runtime.token_budget, asked)
+        budget = usual if token_budget is None else token_budget
         if min(size, budget) < 1:
             raise InputError(f"batch_size is {size} and token_budget {budget}; give positive ones")
         if on_long not in ("cut", "error"):

@@ -12,6 +12,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from transformers import BertModel
 
 from inbedder_retrieval import (
@@ -24,7 +25,10 @@ from inbedder_retrieval import (
     ViewError,
     Views,
 )
+from inbedder_retrieval.backends.torch import TorchBackend
 from inbedder_retrieval.demo import DEMO_VIEWS, demo_documents
+from inbedder_retrieval.packing import PackedBatch
+from inbedder_retrieval.recipe import Recipe
 from tests.conftest import QUESTIONS
 from tests.reference import plain_tokenizer, plain_vectors, unit
 
@@ -345,3 +349,36 @@ def test_a_backend_that_does_not_exist_is_refused(tiny_folder: Path) -> None:
 def test_fewer_than_one_thread_is_refused(backend: Any) -> None:
     with pytest.raises(InputError, match="threads is 0; give at least 1"):
         Embedder(backend=backend, threads=0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "texts_a_batch"),
+    [({}, 1), ({"reads_from": 1}, 1), ({"reads_from": 1, "question_start": 41}, 5)],
+)
+def test_questions_that_are_read_once_a_batch_are_shared_by_some_texts(
+    tiny_folder: Path,
+    changes: dict[str, int],
+    texts_a_batch: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also where they fill what is usual for the backend; a budget that is given is kept.
+
+    The room is that of six times the questions: five with their texts.
+    """
+    seen: list[int] = []
+    run = TorchBackend.run
+
+    def counting(self: TorchBackend, batch: PackedBatch) -> NDArray[np.float32]:
+        seen.append(len(batch.rows))
+        return run(self, batch)
+
+    monkeypatch.setattr("inbedder_retrieval.backends.torch.CPU_TOKENS", 100)
+    monkeypatch.setattr(TorchBackend, "run", counting)
+    recipe = Recipe.load(tiny_folder).model_copy(update=changes)
+    embedder = Embedder(tiny_folder, backend="torch", recipe=recipe)
+    views = {f"v{k}": f"What is it about, {k}?" for k in range(12)}
+    embedder.embed(["a"] * 24, views)
+    assert max(seen) == texts_a_batch
+    seen.clear()
+    embedder.embed(["a"] * 24, views, token_budget=100)
+    assert seen == [1] * 24

@@ -124,7 +124,8 @@ class PrefixModel(torch.nn.Module):
             mine = [query(asked), key(asked), value(asked)]
             if number < self.reads_from:
                 # The text is not read: the block is the same for all rows that end with it.
-                read = self.attend(*map(by_group, mine), in_question, self.heads)
+                asking, keys, values = map(by_group, mine)
+                read = self.attend(asking, keys, values, in_question, self.heads)
             else:
                 if number == self.reads_from:
                     *mine, asked = map(of_rows, [*mine, asked])

@@ -174,7 +174,7 @@ def work_of(checkpoint: Checkpoint, texts: Sequence[str], views: Views) -> Work:
     count, weights = layers
     width = _width(checkpoint)
     operations = 2 * weights * tokens + 4 * count * width * seen
-    if recipe.question_start is not None:
+    if recipe.asks_once:
         # Layers in which questions do not read their text are run once for all of them.
         operations -= recipe.reads_from * (2 * weights // count * asked + 4 * width * own_seen)
     return Work(tokens, operations)

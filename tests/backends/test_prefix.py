@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -128,14 +128,14 @@ def plain(case: Case, recipe: Recipe, text: str, question: str | None) -> NDArra
     closed[..., :length, length:] = torch.finfo(torch.float32).min
     begin = length if recipe.question_start is None else recipe.question_start
     positions = [*range(length), *range(begin, begin + total - length)]
-    asked = (torch.arange(total) >= length).long()[None]
+    of_question = (torch.arange(total) >= length).long()[None]
     layers = case.model.base_model.encoder.layer
     with blind_to_the_text(layers[: recipe.reads_from], total, length):
         output = case.model.base_model(
             torch.tensor([ids]),
             attention_mask=closed,
             position_ids=torch.tensor([positions]) + recipe.first_position,
-            token_type_ids=asked * recipe.question_token_type,
+            token_type_ids=of_question * recipe.question_token_type,
             output_hidden_states=True,
         )
     states = output.hidden_states[LAYERS if recipe.layer is None else recipe.layer][0]
@@ -275,7 +275,8 @@ def test_layers_that_do_not_read_the_text_run_once_for_rows_that_start_alike(
         once, each = blocks * (total - text), 3 * (total - text)
         for number, layer in enumerate(model.layers[:-1]):
             seen: dict[str, list[int]] = {"query": [], "output": []}
-            parts = layer.attention.self.query, layer.output.dense
+            parts: list[Any] = [cast("Any", layer).attention.self.query]
+            parts.append(cast("Any", layer).output.dense)
             for name, part in zip(seen, parts, strict=True):
                 rows = seen[name]
                 part.register_forward_pre_hook(lambda _, args, rows=rows: rows.append(len(args[0])))

@@ -174,10 +174,11 @@ def test_a_model_may_learn_to_read_the_text_late(
     train(configured("prefix", recipe=early), [data], tmp_path / "late")
     texts, views = ["the phone, love it", "", "the lamp broke"], {"general": None, "need": NEED}
     plain = plain_vectors(tmp_path / "late", texts, views, most=40, start=41, reads_from=1)
-    for backend, least in (("torch", 1 - 1e-6), ("onnx", 0.9)):
-        found = Embedder(tmp_path / "late", backend=backend).embed(texts, views)
-        for name in views:
-            assert (found[name] * unit(plain[name])).sum(axis=1).min() >= least
+    exact = Embedder(tmp_path / "late", backend="torch").embed(texts, views)
+    rounded = Embedder(tmp_path / "late", backend="onnx").embed(texts, views)
+    for name in views:
+        np.testing.assert_allclose(exact[name], unit(plain[name]), rtol=0, atol=1e-5)
+        assert (rounded[name] * exact[name]).sum(axis=1).min() >= 0.9
     assert "see the text from layer 1 on" in (tmp_path / "late" / "README.md").read_text()
 
 
