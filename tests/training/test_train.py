@@ -413,6 +413,40 @@ def test_a_config_that_begins_from_anothers_trains_that_first(
     assert [one["loss"] for one in curve(out)] == [one["loss"] for one in curve(tmp_path / "again")]
 
 
+def test_trainings_follow_each_other_as_those_of_the_packaged_model_do(
+    data: Path, configured: Configured, tmp_path: Path
+) -> None:
+    """One after another, one beside another, and at last the mean of before and after."""
+    own = configured("prefix", export=False, steps=2)
+
+    def saved(name: str, **changes: Any) -> str:
+        own.model_copy(update={"name": name, **changes}).save(tmp_path / f"{name}.toml")
+        return f"config:{tmp_path / name}.toml"
+
+    first = saved("one")
+    beside = saved("beside", base=first, learning_rate=1e-3).removeprefix("config:")
+    second = saved("two", base=first, average=(beside,))
+    early = {"question_start": 41, "reads_from": 1}
+    last = own.model_copy(update={"base": second, "average": ("base",), "recipe": early})
+    train(last, [data], tmp_path / "out")
+    out = tmp_path / "out"
+    for part in ("first", "first/first"):
+        assert (out / part / "model.safetensors").is_file()
+    assert (out / "first" / "average-1" / "model.safetensors").is_file()
+    assert not list(out.glob("average-*"))
+    alone = last.model_copy(update={"base": str(out / "first"), "average": ()})
+    train(alone, [data], tmp_path / "alone")
+    before, after, found = (
+        load_file(folder / "model.safetensors")
+        for folder in (out / "first", tmp_path / "alone", out)
+    )
+    for name, values in found.items():
+        mean = (before[name] + after[name]) / 2
+        np.testing.assert_allclose(values, mean, atol=1e-6, err_msg=name)
+    assert Embedder(out, backend="torch").recipe.reads_from == 1
+    assert Embedder(out / "first", backend="torch").recipe.reads_from == 0
+
+
 def test_weights_are_averaged_with_the_bases_and_those_of_other_trainings_from_it(
     data: Path, configured: Configured, tmp_path: Path
 ) -> None:
