@@ -100,11 +100,11 @@ def find_base(config: TrainConfig, name: str) -> Base:
     return Base(checkpoint, tokenizer)
 
 
-def load_model(base: Base, *, dropout: float | None = None) -> Any:
+def load_model(base: Base, *, dropout: float | None = None, headless: bool = True) -> Any:
     """Load a base's weights in float32, as the kind of language model that its recipe is for.
 
-    A masked model may lack its head, which is then made at random (with torch's own generator:
-    seed it first); anything else must be there.
+    A masked model may lack its head, unless told, which is then made at random (with torch's own
+    generator: seed it first); anything else must be there.
 
     Raises:
         CheckpointError: the weights cannot be loaded, or lack tensors.
@@ -114,7 +114,7 @@ def load_model(base: Base, *, dropout: float | None = None) -> Any:
         settings = {name: dropout for name in DROPOUTS if name in base.checkpoint.config}
     kind = base.recipe.model
     model, missing = load_weights(base.folder, kind, torch.float32, **settings)
-    if kind == "masked":
+    if kind == "masked" and headless:
         missing = [name for name in missing if not HEAD.match(name)]
     if missing:
         raise CheckpointError(

@@ -112,7 +112,8 @@ def train(
     name = config.name or folder.resolve().name
     base = find_base(config.model_copy(update={"base": base_name}), name)
     _seed(config.seed)
-    model = load_model(base, dropout=config.dropout)
+    # There would be no sense in the mean with a head that was made up.
+    model = load_model(base, dropout=config.dropout, headless=BASE not in config.average)
     rows = _rows(prepared.examples, base, config, model)
     held = _rows(prepared.held_out, base, config, model) if prepared.held_out else None
     repeats = np.array(prepared.repeats, dtype=np.float64)[rows.owners]

@@ -17,6 +17,7 @@ from safetensors.numpy import load_file
 from safetensors.torch import save_file
 
 from inbedder_retrieval import (
+    CheckpointError,
     Embedder,
     InputError,
     MissingExtraError,
@@ -469,6 +470,21 @@ def test_weights_are_averaged_with_the_bases_and_those_of_other_trainings_from_i
     for name, values in found.items():
         mean = np.mean([weights[name] for weights in every], axis=0)
         np.testing.assert_allclose(values, mean, atol=1e-6, err_msg=name)
+
+
+def test_a_base_without_a_head_is_not_averaged_with(
+    data: Path, configured: Configured, tmp_path: Path
+) -> None:
+    own = configured("prefix", export=False)
+    bare = shutil.copytree(own.base, tmp_path / "bare")
+    weights = load_file(bare / "model.safetensors")
+    kept = {name: torch.from_numpy(one) for name, one in weights.items() if "cls." not in name}
+    save_file(kept, bare / "model.safetensors")
+    config = own.model_copy(update={"base": str(bare), "average": ("base",)})
+    with pytest.raises(CheckpointError, match=r"cls\.predictions.*made up at random"):
+        train(config, [data], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    train(config.model_copy(update={"average": ()}), [data], tmp_path / "out", stop_after=1)
 
 
 def test_a_folder_that_holds_something_is_left_alone(
