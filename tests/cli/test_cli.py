@@ -225,7 +225,8 @@ def test_an_interrupted_index_is_finished_by_the_same_command(
 ) -> None:
     import pty
 
-    total = 2_000
+    # So many that it is still at it when the signal comes, also on a busy machine.
+    total = 8_000
     source = write_jsonl(
         tmp_path / "a.jsonl", [{"id": k, "text": f"note {k} of many"} for k in range(total)]
     )
