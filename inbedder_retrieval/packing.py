@@ -313,8 +313,7 @@ class Packer:
 
         position_ids = np.zeros(shape, dtype=np.int64)
         position_ids[:, :width] = np.where(is_text, np.arange(width), 0)
-        starts = lengths if self._recipe.question_start is None else self._recipe.question_start
-        position_ids[:, width:] = np.reshape(starts, (-1, 1)) + questions.offsets.ravel()
+        position_ids[:, width:] = self.starts(lengths)[:, None] + questions.offsets.ravel()
         position_ids += self._recipe.first_position
 
         segment_ids = np.full(shape, -1, dtype=np.int64)
@@ -340,13 +339,16 @@ class Packer:
             groups=len(questions.input_ids),
         )
 
+    def starts(self, lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return where questions start beside texts of such lengths, specials included (B,)."""
+        start = self._recipe.question_start
+        return lengths if start is None else np.full_like(lengths, start)
+
     @property
     def question_room(self) -> int:
-        """How many positions a question has: those behind the longest text, or behind its start."""
-        start = self._recipe.question_start
-        if start is None:
-            start = self._recipe.max_text_tokens + self._text_specials
-        return self._recipe.max_positions - start
+        """How many positions a question has beside the longest text."""
+        longest = np.array([self._recipe.max_text_tokens + self._text_specials])
+        return self._recipe.max_positions - int(self.starts(longest)[0])
 
     def _question(self, view: View) -> tuple[list[int], list[int]]:
         """Return a question's tokens, and where among them its answer slots are."""

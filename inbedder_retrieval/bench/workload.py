@@ -161,13 +161,14 @@ def work_of(checkpoint: Checkpoint, texts: Sequence[str], views: Views) -> Work:
     for shared, own in _lengths(checkpoint, texts, views):
         tokens += shared + sum(own)
         asked += sum(own)
-        own_seen += sum(length * (shared + length) for length in own)
         if recipe.attention == "causal":
             # A token sees itself and what came before.
             seen += shared * (shared + 1) // 2
             seen += sum(length * shared + length * (length + 1) // 2 for length in own)
         else:
-            seen += shared * shared + sum(length * (shared + length) for length in own)
+            by_questions = sum(length * (shared + length) for length in own)
+            own_seen += by_questions
+            seen += shared * shared + by_questions
     layers = _layers(checkpoint)
     if layers is None or recipe.generates or recipe.model == "seq2seq":
         return Work(tokens, None)

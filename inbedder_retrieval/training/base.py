@@ -103,8 +103,12 @@ def find_base(config: TrainConfig, name: str) -> Base:
 def load_model(base: Base, *, dropout: float | None = None, headless: bool = True) -> Any:
     """Load a base's weights in float32, as the kind of language model that its recipe is for.
 
-    A masked model may lack its head, unless told, which is then made at random (with torch's own
-    generator: seed it first); anything else must be there.
+    A masked model may lack its head, which is then made at random (with torch's own generator:
+    seed it first); anything else must be there.
+
+    Args:
+        dropout: None leaves what the base's configuration says.
+        headless: whether the head may be lacking.
 
     Raises:
         CheckpointError: the weights cannot be loaded, or lack tensors.

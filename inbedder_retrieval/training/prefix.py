@@ -53,6 +53,7 @@ class PrefixRows:
     ) -> None:
         self._recipe, self._config = recipe, config
         packer = Packer(tokenizer, recipe)
+        self._starts = packer.starts
         self._around = _ids(tokenizer, recipe, recipe.text_template, "{text}")
         self._before, self._after = _ids(tokenizer, recipe, recipe.question_template, "{question}")
         self._own = len(self._before) + len(self._after)
@@ -134,8 +135,7 @@ class PrefixRows:
                 places[placed] = order
                 segments[placed] = group + 1
                 own[row, group] = answers.setdefault(answer, len(answers))
-        starts = lengths if self._recipe.question_start is None else self._recipe.question_start
-        places += np.reshape(starts, (-1, 1, 1)) + self._recipe.first_position
+        places += self._starts(lengths)[:, None, None] + self._recipe.first_position
         text_segments = np.where(is_text, 0, -1)
         wide = text_ids.shape[1]
         slot_columns = wide + np.arange(groups)[:, None] * width + np.arange(slots)
