@@ -58,6 +58,10 @@ OPSET = 20
 # What a backend takes unasked, whatever it is made of.
 GRAPH = ONNX_FILES["int8"]
 TOKEN_BUDGET = 1024
+# What a mask adds in the graph. ONNX Runtime's softmax makes subnormal numbers of anything further
+# below the rest than 87, and Intel's processors multiply those a hundred times as slowly: masked
+# attention took twice as long. A weight of e**-50 is nothing beside float32's 6e-8.
+CLOSED = -50.0
 
 
 @dataclass(frozen=True)
@@ -182,7 +186,7 @@ def _fused(
     heads: int,
 ) -> torch.Tensor:
     """Stand for one com.microsoft MultiHeadAttention node, as `prefix.attend` computes it."""
-    each = bias.expand(-1, query.shape[1], -1)[:, None]
+    each = bias.clamp(min=CLOSED).expand(-1, query.shape[1], -1)[:, None]
     read: torch.Tensor = torch.onnx.ops.symbolic(
         "com.microsoft::MultiHeadAttention",
         (query, key, value, None, None, each),

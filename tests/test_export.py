@@ -21,7 +21,7 @@ from inbedder_retrieval import (
     Views,
 )
 from inbedder_retrieval.checkpoint import PACKAGED_MODELS, find_checkpoint
-from inbedder_retrieval.export import ExportReport, export_onnx
+from inbedder_retrieval.export import CLOSED, ExportReport, export_onnx
 from tests.conftest import QUESTIONS
 from tests.reference import plain_vectors, unit
 
@@ -217,6 +217,20 @@ def test_attention_and_normalisation_are_fused(
     assert counts["MultiHeadAttention"] == 2 * before_last + 1
     assert counts["LayerNormalization"] == 4 * before_last + 2 + 2 + 1
     assert counts["Softmax"] == 0
+
+
+def test_no_mask_makes_subnormal_weights(graph: onnx.ModelProto) -> None:
+    """Softmax gives a masked token e**-50 or less, and float32's normal numbers reach to e**-87."""
+    makers = {name: node for node in graph.graph.node for name in node.output}
+    constants = {tensor.name: tensor for tensor in graph.graph.initializer}
+    masked = [node for node in graph.graph.node if node.op_type == "MultiHeadAttention"]
+    for node in masked:
+        above = makers[node.input[5]]
+        while above.op_type in ("Unsqueeze", "Expand"):
+            above = makers[above.input[0]]
+        assert above.op_type == "Clip"
+        assert onnx.numpy_helper.to_array(constants[above.input[1]]) == CLOSED
+    assert -87 < CLOSED < np.log(np.finfo(np.float32).eps)
 
 
 def test_every_product_but_the_heads_and_the_word_embeddings_are_int8(
