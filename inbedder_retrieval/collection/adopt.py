@@ -20,8 +20,9 @@ from inbedder_retrieval.collection.engine import Engine, Point
 from inbedder_retrieval.collection.layouts import Layout, found_layout
 from inbedder_retrieval.collection.lifecycle import add_views, check_questions, sweep
 from inbedder_retrieval.collection.registry import ADOPTED_KEY, COLLECTION_KEY, Registry
-from inbedder_retrieval.collection.schema import HASH, as_json
+from inbedder_retrieval.collection.schema import HASH, ID, as_json, document_of
 from inbedder_retrieval.collection.store import Known, Store
+from inbedder_retrieval.documents import Document
 from inbedder_retrieval.embedder import Embedder
 from inbedder_retrieval.embeddings import TextEmbedder
 from inbedder_retrieval.errors import CollectionExists, InputError
@@ -141,12 +142,19 @@ async def _adopt_points(engine: AdoptedEngine, layout: Layout) -> None:
         points: list[Point] = []
         changed: list[Point] = []
         for point, kept in found:
-            document = layout.read(point.id, point.payload)
+            document = layout.read(point.id if kept is None else kept[ID], point.payload)
             if document is None:
                 continue
+            if kept is not None:
+                before = document_of(kept)
+                # Their payload may not hold all that is kept here: it is asked only whether it is
+                # still the one that goes with it.
+                own = layout.read(before.id, layout.written(before))
+                if own is not None and as_json(record_of(own)) == as_json(record_of(document)):
+                    continue
+                notes = before.notes | document.notes
+                document = Document(document.text, document.id, document.metadata, notes)
             record = record_of(document)
-            if kept is not None and as_json(kept) == as_json(record):
-                continue
             new = Point(point.id, record, shard=point.shard)
             points.append(new)
             if kept is not None and kept.get(HASH) != record[HASH]:

@@ -253,6 +253,29 @@ def test_documents_written_here_are_read_by_them(theirs: Theirs) -> None:
         # What was written here has changed nothing for us.
         assert embedder.texts_seen == 0
         assert collection.count() == 5
+        assert collection.get(["lamp"]) == [again]
+
+
+def test_adopting_again_keeps_ids_and_notes_of_what_was_written_here(theirs: Theirs) -> None:
+    """Their payloads hold neither such an id nor, with LangChain, any notes."""
+    notes = {"dates": [["when"]], "aside": "kept"}
+    letter = Document("a letter came", "letter-1", {"when": "2024-01-02", "stars": 4}, notes)
+    with theirs.adopt(FakeEmbedder()) as collection:
+        collection.add([letter])
+    with theirs.adopt(FakeEmbedder()) as collection:
+        assert collection.get(["letter-1"]) == [letter]
+    with theirs.client() as client:
+        [point] = [one for one in client.scroll(NAME)[0] if "a letter" in json.dumps(one.payload)]
+        payload = json.loads(json.dumps(point.payload).replace("a letter", "no letter"))
+        payload["inbedder"] = (point.payload or {})["inbedder"]
+        client.set_payload(NAME, payload, points=[point.id])
+    with theirs.adopt(FakeEmbedder()) as collection:
+        [found] = collection.get(["letter-1"])
+        assert found.text == "no letter came"
+        assert found.metadata == letter.metadata
+        assert notes.items() <= found.notes.items()
+        assert collection.search("no letter came", view="need", limit=1)[0].id == "letter-1"
+        assert collection.delete(["letter-1"]) == 1
 
 
 def test_documents_are_deleted_with_their_points(theirs: Theirs) -> None:
