@@ -147,13 +147,8 @@ def make(
         check_plot(plot)
     start = time.perf_counter()
     with _showing(quiet=as_json) as show:
-        # A file needs the model and minutes; what it cannot have is refused before.
-        if label and (source == "-" or Path(source).is_file()):
-            raise InputError(
-                f"--label writes into a collection, and {source} is none; index it first"
-            )
         corpus, collection = _corpus(
-            source, view, where, text_field, id_field, skip_bad, model, show
+            source, view, where, text_field, id_field, skip_bad, model, label, show
         )
         try:
             names = corpus.views.names
@@ -185,7 +180,8 @@ def make(
             {
                 "documents": len(corpus.documents),
                 "views": [
-                    one.model_dump(mode="json", exclude={"mean", "centres"}) for one in found
+                    one.model_dump(mode="json", exclude={"mean", "centres", "hashes"})
+                    for one in found
                 ],
                 "crosses": [table.model_dump(mode="json") for table in tables],
                 "labelled": labelled,
@@ -247,6 +243,7 @@ def _corpus(
     id_field: str | None,
     skip_bad: bool,
     model: str | None,
+    label: bool,
     show: Step,
 ) -> tuple[Corpus, ViewCollection | None]:
     """Read a collection, or embed texts; whether it is one is seen by what is there."""
@@ -266,6 +263,9 @@ def _corpus(
         except BaseException:
             collection.close()
             raise
+    # Texts need the model and minutes; what they cannot have is refused before.
+    if label:
+        raise InputError(f"--label writes into a collection, and {source} is none; index it first")
     if conditions is not None:
         raise InputError("--where is for collections; index the file first")
     views = Views(View.parse(one) for one in view)

@@ -90,6 +90,7 @@ class Clusters(BaseModel):
         mean: of all vectors (H,).
         centres: unit vectors (K, H) less the mean.
         labels: the cluster of each document by its id; -1 is noise.
+        hashes: of each document's text, so that one that was edited since is known.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -105,6 +106,7 @@ class Clusters(BaseModel):
     searched: dict[int, float] = {}
     clusters: list[Cluster]
     labels: dict[str, int]
+    hashes: dict[str, str] = {}
     mean: list[float]
     centres: list[list[float]]
 
@@ -196,7 +198,9 @@ class Clusters(BaseModel):
         for row, ranked in zip(similarity, order, strict=True):
             best = int(ranked[0])
             second = float(row[ranked[1]]) if len(ranked) > 1 else -1.0
-            label = best if row[best] >= self.clusters[best].floor else NOISE
+            floor = self.clusters[best].floor
+            # A cosine may come out a little under -1.
+            label = best if floor <= -1 or row[best] >= floor else NOISE
             assignments.append(
                 Assignment(
                     cluster=label,

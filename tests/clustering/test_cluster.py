@@ -86,6 +86,35 @@ def test_what_lies_between_dense_groups_is_noise() -> None:
     assert sum(one.size for one in found.clusters) + len(found.noise) == len(found.labels)
 
 
+@pytest.mark.parametrize("k", [2, 7, 49, 98])
+def test_as_many_clusters_are_found_as_were_asked_for(k: int) -> None:
+    """Also where documents repeat each other, so that k-means leaves clusters empty."""
+    draw = np.random.default_rng(5)
+    vectors = blobs((40, 30, 28), spread=0.6)
+    assert len(np.unique(vectors, axis=0)) == 98
+    corpus = corpus_of(vectors[np.concatenate([np.arange(98), draw.zipf(1.5, 500) % 98])])
+    found = cluster(corpus, "which", k=k)
+    assert len(found.clusters) == k
+    assigned = found.assign_vectors(corpus.of("which"))
+    assert [one.cluster for one in assigned] == list(found.labels.values())
+
+
+def test_documents_of_the_demo_are_assigned_as_they_are_labelled(demo: Corpus) -> None:
+    vectors = demo.of("product")
+    found = cluster(demo, "product")
+    assert [one.cluster for one in found.assign_vectors(vectors)] == list(found.labels.values())
+    # Dense groups have other shapes than what is nearest to a centre.
+    dense = cluster(demo, "product", method="hdbscan")
+    pairs = zip(dense.assign_vectors(vectors), dense.labels.values(), strict=True)
+    assert sum(one.cluster == label for one, label in pairs) > 0.8 * len(vectors)
+
+
+def test_where_nothing_is_denser_every_text_belongs(blobbed: Corpus) -> None:
+    found = cluster(corpus_of(blobs((9,))), "which", method="hdbscan")
+    assert [one.size for one in found.clusters] == [9]
+    assert {one.cluster for one in found.assign_vectors(blobbed.of("which"))} == {0}
+
+
 def test_numbers_without_groups_are_one_cluster() -> None:
     draw = np.random.default_rng(0).standard_normal((300, 384))
     vectors = (draw / np.linalg.norm(draw, axis=1, keepdims=True)).astype(np.float32)
@@ -188,7 +217,17 @@ def test_labels_are_written_back_and_searches_filter_by_them(tmp_path: Path) -> 
             assert hit.metadata["q_cluster_name"] == one.name
             assert hit.metadata["k"] == int(hit.id)
         collection.delete(["0"])
-        assert write_labels(collection, found, "group") == 23
+        collection.add([Document("another thing altogether", id="1", metadata={"k": 1})])
+        assert write_labels(collection, found, "group") == 22
+        [edited] = collection.get(["1"])
+        assert edited.metadata == {"k": 1}
+
+
+def test_the_field_of_a_view_with_a_dot_is_no_path(tmp_path: Path) -> None:
+    with ViewCollection.create(tmp_path / "c", {"v1.0": "What?"}, FakeEmbedder()) as collection:
+        collection.add([Document(f"lamp {k}", id=str(k)) for k in range(4)])
+        assert write_labels(collection, cluster(collection, "v1.0", k=1)) == 4
+        assert collection.count(Where.field("v1_0_cluster") == 0) == 4
 
 
 def test_progress_says_what_is_done(blobbed: Corpus) -> None:

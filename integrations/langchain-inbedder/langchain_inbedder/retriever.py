@@ -12,7 +12,7 @@ from langchain_core.callbacks import (
 )
 from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
-from pydantic import ConfigDict, model_validator
+from pydantic import ConfigDict, InstanceOf, model_validator
 from typing_extensions import Self
 
 from langchain_inbedder.store import InBedderVectorStore
@@ -50,7 +50,8 @@ class InBedderRetriever(BaseRetriever):
     view: str | None = None
     views: dict[str, float] | None = None
     k: int = 4
-    filter: Where | Mapping[str, Any] | None = None
+    # Not as Where alone: pydantic would make one of a dict with the keys of its fields.
+    filter: InstanceOf[Where] | Mapping[str, Any] | None = None
     fusion: Literal["sum", "ranks"] = "sum"
     as_answer: bool = False
     score_threshold: float | None = None

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -119,7 +119,7 @@ class ViewRouter:
 
     def _named(self, reply: BaseMessage, views: Views) -> str:
         text = str(reply.text)
-        names = [one for one in views.names if re.search(rf"(?<!\w){re.escape(one)}(?!\w)", text)]
+        names = _names_in(text, views.names)
         if len(names) == 1:
             return names[0]
         if self.otherwise is not None:
@@ -128,6 +128,17 @@ class ViewRouter:
             f"the model was to name one of the views {', '.join(views.names)}, and replied "
             f"{text[:80]!r}; name a view to take otherwise"
         )
+
+
+def _names_in(text: str, names: Sequence[str]) -> list[str]:
+    """Return the names that a text holds; one within a longer one is none of its own."""
+    found = []
+    for name in sorted(names, key=len, reverse=True):
+        whole = re.compile(rf"(?<!\w){re.escape(name)}(?!\w)", re.IGNORECASE)
+        text, times = whole.subn(" ", text)
+        if times:
+            found.append(name)
+    return found
 
 
 def _nearest(embedder: TextEmbedder, question: str, views: Views) -> str:

@@ -102,6 +102,17 @@ def test_a_reply_that_names_no_view_is_refused_or_replaced(messages: ViewCollect
         assert ViewRouter(messages, llm=llm, otherwise="general").pick("?") == "general"
 
 
+def test_a_name_within_another_is_told_from_it(fake: FakeEmbedder) -> None:
+    views = {"need": "What is needed?", "need-type": "What kind of need is it?"}
+    with ViewCollection.create(":memory:", views, fake) as collection:
+        for reply, meant in {"need-type": "need-type", "Need.": "need", "need": "need"}.items():
+            llm = FakeListChatModel(responses=[reply])
+            assert ViewRouter(collection, llm=llm).pick("?") == meant
+        llm = FakeListChatModel(responses=["need-type or need"])
+        with pytest.raises(InputError, match="one of the views"):
+            ViewRouter(collection, llm=llm).pick("?")
+
+
 def test_there_must_be_a_question_to_choose(fake: FakeEmbedder) -> None:
     with (
         ViewCollection.create(":memory:", {"general": None}, fake) as collection,

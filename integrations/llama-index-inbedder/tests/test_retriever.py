@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from llama_index.core import MockEmbedding, VectorStoreIndex
 from llama_index.core.indices.query.query_transform import HyDEQueryTransform
 from llama_index.core.llms import MockLLM
 from llama_index.core.query_engine import RetrieverQueryEngine, TransformQueryEngine
@@ -78,7 +79,24 @@ def test_a_querys_own_embedding_is_taken(
     vector = embedder.embed([QUERY], View("need", QUESTIONS["need"]))["need"][0].tolist()
     bundle = QueryBundle("not this", embedding=vector)
     wanted = ranked(cosines(embedder, "need", [QUERY]))
+    told = InBedderRetriever(filled, view="need", queries="embedding")
+    assert retrieved(told, bundle) == wanted
+    with pytest.raises(InputError, match="brings no embedding"):
+        told.retrieve(QUERY)
+    with pytest.raises(InputError, match="several views"):
+        InBedderRetriever(filled, views={"need": 1, "general": 1}, queries="embedding")
+
+
+def test_an_embedding_that_another_retriever_left_in_a_query_is_not_taken(
+    filled: InBedderVectorStore, embedder: FakeEmbedder
+) -> None:
+    """VectorIndexRetriever writes its own into the query that a fusion hands to the next."""
+    other = embedder.embed(["not this"], View("feeling", QUESTIONS["feeling"]))["feeling"][0]
+    bundle = QueryBundle(QUERY, embedding=other.tolist())
+    wanted = ranked(cosines(embedder, "need", [QUERY]))
     assert retrieved(InBedderRetriever(filled, view="need"), bundle) == wanted
+    index = VectorStoreIndex.from_vector_store(filled.for_view("need"), MockEmbedding(64))
+    assert retrieved(index.as_retriever(similarity_top_k=len(NAMES)), bundle) == wanted
 
 
 def test_a_query_may_be_the_answer_that_is_wanted(filled: InBedderVectorStore) -> None:

@@ -65,6 +65,21 @@ def test_a_query_may_name_another_view_and_an_embedding(
     vector = embedder.embed([QUERY], View("need", QUESTIONS["need"]))["need"][0].tolist()
     given = VectorStoreQuery(query_embedding=vector, similarity_top_k=5)
     assert ids(filled.for_view("need"), given) == wanted
+    # Beside a text it counts where LlamaIndex was told to embed.
+    both = VectorStoreQuery(query_str="not this", query_embedding=vector, similarity_top_k=5)
+    assert ids(filled.for_view("need"), both) == ranked(cosines(embedder, "need", ["not this"]))
+    embedded = InBedderVectorStore(filled.client, view="need", is_embedding_query=True)
+    assert ids(embedded, both) == wanted
+
+
+def test_a_store_that_cannot_look_at_a_view_lets_go_of_its_folder(
+    tmp_path: Path, embedder: FakeEmbedder
+) -> None:
+    place = tmp_path / "there.inb"
+    with pytest.raises(UnknownView) as held:
+        InBedderVectorStore.at(place, QUESTIONS, embedder, view="hwo")
+    InBedderVectorStore.at(place, QUESTIONS, embedder, view="need").client.close()
+    assert held.traceback
 
 
 def test_hybrid_sums_the_cosines_of_several_views(

@@ -28,7 +28,8 @@ class InBedderRetriever(BaseRetriever):
     """Retrieves the nodes whose answers are nearest to the query's.
 
     Where a query has several texts to embed, as after `HyDEQueryTransform`, their mean vector is
-    looked for; an embedding that a query brings is taken as it is.
+    looked for. An embedding that a query brings is not, unless told: LlamaIndex's own retrievers
+    leave theirs in the query, also where others are asked after them.
 
     Args:
         store: a store, or a collection, whose first view is then searched unless told.
@@ -40,11 +41,13 @@ class InBedderRetriever(BaseRetriever):
         mmr_threshold: choose nodes that are unlike each other: 1 for relevance alone, 0 for
             difference alone.
         threshold: the least score of a node.
-        queries: what a query is: a `text` like the nodes', or the `answer` that they are to give.
+        queries: what a query is: a `text` like the nodes', the `answer` that they are to give, or
+            the `embedding` that it brings, which must be of this view's question and model.
         callback_manager, object_map, objects, verbose: as LlamaIndex has them.
 
     Raises:
-        InputError: both a view and several are given.
+        InputError: both a view and several are given, or an embedding is to be looked for in
+            several views; or, when a query is asked, it brings none.
         UnknownView: there is no such view.
     """
 
@@ -59,7 +62,7 @@ class InBedderRetriever(BaseRetriever):
         fusion: Literal["sum", "ranks"] = "sum",
         mmr_threshold: float | None = None,
         threshold: float | None = None,
-        queries: Literal["text", "answer"] = "text",
+        queries: Literal["text", "answer", "embedding"] = "text",
         callback_manager: CallbackManager | None = None,
         object_map: dict[str, Any] | None = None,
         objects: list[IndexNode] | None = None,
@@ -72,6 +75,8 @@ class InBedderRetriever(BaseRetriever):
         elif view is not None or views is not None:
             # Checks that they are there.
             InBedderVectorStore(store.client, view=view, views=views)
+        if queries == "embedding" and views is not None and len(views) > 1:
+            raise InputError("one embedding cannot stand for a query in several views; name one")
         self._store = store
         self._weights = dict(views) if views is not None else {view or store.view: 1.0}
         self._similarity_top_k = similarity_top_k
@@ -110,7 +115,9 @@ class InBedderRetriever(BaseRetriever):
         else:
             options["views"] = self._weights
         texts = bundle.embedding_strs
-        if bundle.embedding is not None and len(self._weights) == 1:
+        if self._queries == "embedding":
+            if bundle.embedding is None:
+                raise InputError("the query brings no embedding; give QueryBundle(embedding=...)")
             options["vector"] = bundle.embedding
         elif self._queries == "answer" and len(texts) == 1:
             options["answer"] = texts[0]

@@ -53,8 +53,8 @@ class InBedderVectorStore(BasePydanticVectorStore):
     views, whose cosines are summed with weights; in the mode `mmr` hits are chosen to be unlike
     each other (`mmr_threshold` 1 is relevance alone, 0 difference alone, as LlamaIndex has it).
 
-    LlamaIndex's query text is embedded by the collection. A query embedding is taken in its place
-    where one is given, as by a retriever with an embedding of its own.
+    LlamaIndex's query text is embedded by the collection. A query embedding is taken where there is
+    no text, or with `is_embedding_query`.
 
     Args:
         collection: where nodes are kept.
@@ -131,7 +131,11 @@ class InBedderVectorStore(BasePydanticVectorStore):
             collection = ViewCollection.open_or_create(
                 location, views, embedder, storage=storage, connection=connection
             )
-        return cls(collection, view=view)
+        try:
+            return cls(collection, view=view)
+        except BaseException:
+            collection.close()
+            raise
 
     @classmethod
     def class_name(cls) -> str:
@@ -270,7 +274,14 @@ class InBedderVectorStore(BasePydanticVectorStore):
         self, query: VectorStoreQuery, options: Mapping[str, Any], where: Where | None
     ) -> dict[str, Any]:
         weights = self.views or dict.fromkeys(self._collection.views.names, 1.0)
-        return search_arguments(query, options, where, view=self.view, weights=weights)
+        return search_arguments(
+            query,
+            options,
+            where,
+            view=self.view,
+            weights=weights,
+            by_embedding=self.is_embedding_query,
+        )
 
     def _where(self, filters: MetadataFilters | None) -> Where | None:
         if filters is None:

@@ -29,6 +29,7 @@ def search_arguments(
     *,
     view: str,
     weights: Mapping[str, float],
+    by_embedding: bool = False,
 ) -> dict[str, Any]:
     """Return what `ViewCollection.search` is called with.
 
@@ -37,6 +38,7 @@ def search_arguments(
         where: what the query's filters stand for.
         view: the view to search where neither the query nor an option names one.
         weights: the views of a hybrid search, likewise.
+        by_embedding: whether a query that has both is looked for by its embedding.
 
     Raises:
         InputError: there is no such mode or option, or nothing to look for.
@@ -51,7 +53,8 @@ def search_arguments(
         else:
             asked["view"] = query.embedding_field or view
     if not asked.keys() & {"answer", "vector", "like"}:
-        asked |= _looked_for(query, single=asked.get("view") is not None)
+        single = asked.get("view") is not None
+        asked |= _looked_for(query, single=single, by_embedding=by_embedding)
     if query.mode == VectorStoreQueryMode.MMR:
         given = (options.get("mmr_threshold"), query.mmr_threshold, MMR_THRESHOLD)
         asked["diversity"] = 1 - next(one for one in given if one is not None)
@@ -83,9 +86,11 @@ def _check(query: VectorStoreQuery, options: Mapping[str, Any]) -> None:
         )
 
 
-def _looked_for(query: VectorStoreQuery, *, single: bool) -> dict[str, Any]:
-    # One vector cannot stand for a query in several views.
-    if query.query_embedding is not None and single:
+def _looked_for(query: VectorStoreQuery, *, single: bool, by_embedding: bool) -> dict[str, Any]:
+    # One vector cannot stand for a query in several views; and where LlamaIndex was not told to
+    # embed, one beside the text was left there by another retriever.
+    wanted = by_embedding or query.query_str is None
+    if query.query_embedding is not None and single and wanted:
         return {"vector": query.query_embedding}
     if query.query_str is None:
         raise InputError(
