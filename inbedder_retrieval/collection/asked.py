@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from inbedder_retrieval.collection.filters import Where, WhereLike, parse_where
+from inbedder_retrieval.collection.paths import check_field
 from inbedder_retrieval.collection.query import Query
 from inbedder_retrieval.documents import check_id
 from inbedder_retrieval.errors import InputError
@@ -65,6 +66,8 @@ class Search:
                 f"offset {self.offset} and limit {self.limit} reach beyond {MAX_LIMIT} hits; "
                 "narrow the search with a filter"
             )
+        if self.group_by is not None:
+            check_field(self.group_by)
         if self.fusion not in ("sum", "ranks"):
             raise InputError(f"the fusion is {self.fusion!r}; choose 'sum' or 'ranks'")
         _check_number("threshold", self.threshold)

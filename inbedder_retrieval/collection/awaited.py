@@ -82,7 +82,7 @@ class AwaitedCalls:
         progress: Callable[[int, int], None] | None = None,
     ) -> int:
         """As `rebuild_view`."""
-        asked = self._store.registry.views if views is None else Views.of(views)
+        asked = None if views is None else Views.of(views)
         return await self._await(
             lambda store: rebuild_views(store, asked, embedder, progress=progress)
         )

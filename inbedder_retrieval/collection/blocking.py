@@ -130,7 +130,7 @@ class BlockingCalls:
             ModelMismatch: another model is given for some views only.
             EngineError: the engine refused.
         """
-        asked = self.views if views is None else Views.of(views)
+        asked = None if views is None else Views.of(views)
         return run(rebuild_views(self._store, asked, embedder, progress=progress))
 
     def rename_view(self, name: str, to: str) -> None:

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
+from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
 
 from inbedder_retrieval.collection.filters import Where
 from inbedder_retrieval.collection.registry import CollectionInfo
-from inbedder_retrieval.collection.schema import EXACT, ID, METADATA, TEXT, document_of, point_id
+from inbedder_retrieval.collection.schema import (
+    EXACT,
+    ID,
+    METADATA,
+    TEXT,
+    document_of,
+    holds_document,
+    point_id,
+)
 from inbedder_retrieval.collection.store import Store
 from inbedder_retrieval.documents import Document, check_id
 from inbedder_retrieval.errors import InputError
@@ -84,17 +93,27 @@ async def scroll_documents(
     """Return documents in the order of their points' ids, and where to go on from."""
     if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= MAX_PAGE:
         raise InputError(f"the limit is {limit!r}; give a whole number from 1 to {MAX_PAGE}")
+    if after is not None and not _is_place(after):
+        raise InputError(f"after is {after!r}; give what the call before returned, or None")
     found, following = await store.engine.scroll(
         [ID, TEXT, METADATA, EXACT], limit=limit, where=where, after=after
     )
-    return [document_of(point.payload) for point in found], following
+    return [document_of(one.payload) for one in found if holds_document(one.payload)], following
+
+
+def _is_place(after: object) -> bool:
+    """Whether it may be a point's id: a UUID, or among other libraries' a number."""
+    try:
+        return isinstance(after, str) and (after.isdecimal() or bool(UUID(after)))
+    except ValueError:
+        return False
 
 
 async def vectors_of(
     store: Store, ids: Iterable[object], view: str
 ) -> dict[str, NDArray[np.float32]]:
     """Return the stored unit vectors (H,) of a view, by document id."""
-    vector = store.registry.record(view).vector
+    vector = (await store.refresh()).record(view).vector
     points = [point_id(check_id(one)) for one in several(ids)]
     vectors: dict[str, NDArray[np.float32]] = {}
     for batch in _batches(points):

@@ -1,6 +1,6 @@
 """The folder engine: Qdrant Edge, the server's own engine in this process.
 
-The shard's log is locked while it is open, so a folder has one user at a time. Edge raises bare
+The folder is locked while it is open, so it has one user at a time. Edge raises bare
 Exceptions; they leave here as EngineError. What lies in the folder is known to `folder.py`.
 """
 
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import qdrant_edge as edge
+from filelock import FileLock
 
 from inbedder_retrieval.collection.edge_terms import (
     INDEX_KINDS,
@@ -33,7 +34,9 @@ from inbedder_retrieval.collection.filters import FieldKind, Where
 from inbedder_retrieval.collection.folder import (
     SHARD,
     check_room,
+    held,
     lies_on_disk,
+    lock,
     make_folder,
     read_registry,
     read_vectors,
@@ -42,7 +45,7 @@ from inbedder_retrieval.collection.folder import (
     write_registry,
 )
 from inbedder_retrieval.collection.storage import Storage
-from inbedder_retrieval.errors import CollectionLocked, EngineError
+from inbedder_retrieval.errors import EngineError
 
 __all__ = ["EdgeEngine"]
 
@@ -65,9 +68,10 @@ DELETE_BYTES = 1 << 20
 class EdgeEngine:
     """A Qdrant Edge shard and its registry, in one folder."""
 
-    def __init__(self, folder: Path, shard: edge.EdgeShard) -> None:
+    def __init__(self, folder: Path, shard: edge.EdgeShard, own: FileLock) -> None:
         self._folder = folder
         self._shard = shard
+        self._own = own
         # Held by who writes, so that a copy of the files is of one moment.
         self._writing = threading.RLock()
         # How many calls use the shard; it is closed for a moment only while there are none.
@@ -94,9 +98,13 @@ class EdgeEngine:
     @classmethod
     def open(cls, folder: Path) -> EdgeEngine:
         """Open the folder, or raise CollectionLocked while somebody else holds it."""
-        # A copy has the lock of the shard it was made of: it is asked for before anything else.
-        restore(folder, lambda place: _load(place).close())
-        return cls(folder, _load(folder / SHARD))
+        own = lock(folder)
+        try:
+            restore(folder)
+            return cls(folder, _load(folder / SHARD), own)
+        except BaseException:
+            own.release()
+            raise
 
     def awaiting(self) -> None:
         """Return nothing: a shard is used in the calling thread."""
@@ -107,10 +115,12 @@ class EdgeEngine:
 
     async def read_registry(self) -> dict[str, Any]:
         """Return the registry's flat entries."""
+        self._check_open()
         return read_registry(self._folder)
 
     async def write_registry(self, changes: Mapping[str, Any]) -> None:
         """Change these entries, atomically."""
+        self._check_open()
         with self._writing:
             merged = {**read_registry(self._folder), **changes}
             kept = {key: value for key, value in merged.items() if value is not None}
@@ -288,12 +298,19 @@ class EdgeEngine:
             shard.flush()
 
     async def close(self) -> None:
-        """Let go of the folder. Further calls raise."""
-        with self._use("close the collection") as shard:
-            shard.close()
+        """Let go of the folder. Further calls raise, but for this one."""
+        if self._own.is_locked:
+            with self._use("close the collection") as shard:
+                shard.close()
+            self._own.release()
+
+    def _check_open(self) -> None:
+        if not self._own.is_locked:
+            raise EngineError(f"the collection at {self._folder} is closed; open it again")
 
     @contextmanager
     def _use(self, action: str) -> Iterator[edge.EdgeShard]:
+        self._check_open()
         with self._idle:
             self._users += 1
         try:
@@ -307,6 +324,7 @@ class EdgeEngine:
     @contextmanager
     def _closed(self, config: edge.EdgeConfig | None = None) -> Iterator[None]:
         """Have the shard closed, as soon as no call uses it, and open it again."""
+        self._check_open()
         with self._writing, self._idle:
             self._idle.wait_for(lambda: self._users == 0)
             with _translated("close the collection"):
@@ -345,11 +363,7 @@ def _translated(action: str) -> Iterator[None]:
             raise
         # Edge has no exception types of its own: the words are all there is.
         if "WAL" in str(error) and "WouldBlock" in str(error):
-            raise CollectionLocked(
-                f"could not {action}: it is held by another process, or by another object in "
-                f"this one (the lock is on {SHARD}/{LOG} in it); close that first (a folder has "
-                "one user at a time, a server many)"
-            ) from error
+            raise held(action, f"{SHARD}/{LOG}") from error
         raise EngineError(f"could not {action}; Qdrant Edge says: {error}") from error
 
 

@@ -131,7 +131,8 @@ def search_query(request: SearchRequest, candidates: Collection[Any] = ()) -> ed
                 query=_nearest(query),
                 filter=among,
                 limit=len(candidates),
-                params=_parameters(request),
+                # All of them are wanted, so none is looked for along a graph.
+                params=edge.SearchParams(exact=True),
             )
             for query in request.queries
         ]

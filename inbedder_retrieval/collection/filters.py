@@ -30,14 +30,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Literal, TypeAlias
 
 from inbedder_retrieval.collection.moments import moments_within
-from inbedder_retrieval.collection.schema import METADATA
+from inbedder_retrieval.collection.paths import check_field, stored_path
 from inbedder_retrieval.documents import MAX_NESTING, check_id, check_json
 from inbedder_retrieval.errors import DocumentError
 
@@ -51,9 +50,6 @@ JOINS = ("all", "any", "none")
 EXACT_INTEGER = 2**53
 # How far a number may be off once Qdrant has stored and read it.
 FLOATS_APART = 2
-# Qdrant's paths know no escapes: a key with a double quote or a backslash cannot be written.
-_KEY = r'"[^"\\]+"|[^".\\]+'
-_FIELD = re.compile(rf"(?:{_KEY})(?:\.(?:{_KEY}))*")
 
 
 @dataclass(frozen=True)
@@ -167,13 +163,12 @@ class Field:
     name: str
 
     def __post_init__(self) -> None:
-        _check_field(self.name)
+        check_field(self.name)
 
     @property
     def path(self) -> str:
         """Where the field is stored, as Qdrant writes paths."""
-        keys = (key.strip('"') for key in re.findall(_KEY, self.name))
-        return ".".join([METADATA, *(key if _is_plain(key) else f'"{key}"' for key in keys)])
+        return stored_path(self.name)
 
     def __eq__(self, value: object) -> Where:  # type: ignore[override]
         """Hold where the field is the text, number, boolean or date, or a list that holds it."""
@@ -364,26 +359,10 @@ def _several(values: object, name: str) -> list[Any]:
     return found
 
 
-def _check_field(field: str) -> None:
-    if not isinstance(field, str) or not field.strip():
-        raise DocumentError(f"a filter names the field {field!r}; name a metadata key")
-    check_json(field, "a filter's field")
-    if not _FIELD.fullmatch(field):
-        raise DocumentError(
-            f"a filter names the field {field!r}; write keys joined by dots, and a key that holds "
-            "a dot in double quotes (keys with a quote or a backslash cannot be filtered by)"
-        )
-
-
 def _check_depth(depth: int) -> None:
     # Qdrant Edge walks a filter by recursion and ends the process where it is too deep.
     if depth > MAX_NESTING:
         raise DocumentError(f"the filter is nested more than {MAX_NESTING} deep; make it flatter")
-
-
-def _is_plain(key: str) -> bool:
-    """Whether Qdrant takes the key without quotes; so it also names it in the list of indexes."""
-    return all(character.isalnum() or character in "_-" for character in key)
 
 
 def _around(number: float) -> tuple[float, float]:

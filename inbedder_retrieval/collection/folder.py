@@ -3,6 +3,7 @@
 support.inb/registry.json    the registry, replaced atomically
 support.inb/shard/           the shard, with its write-ahead log
 support.inb/shard.before/    its copy, while its named vectors change
+support.inb/.lock            held by who has the folder open
 """
 
 from __future__ import annotations
@@ -17,13 +18,22 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 from uuid import uuid4
 
+from filelock import FileLock, Timeout
+
 from inbedder_retrieval.collection.location import EDGE_MARK
-from inbedder_retrieval.errors import CollectionError, CollectionExists, EngineError
+from inbedder_retrieval.errors import (
+    CollectionError,
+    CollectionExists,
+    CollectionLocked,
+    EngineError,
+)
 
 __all__ = [
     "SHARD",
     "check_room",
+    "held",
     "lies_on_disk",
+    "lock",
     "make_folder",
     "read_registry",
     "read_vectors",
@@ -34,7 +44,7 @@ __all__ = [
 
 Found = TypeVar("Found")
 
-SHARD, BEFORE = "shard", "shard.before"
+SHARD, BEFORE, LOCK = "shard", "shard.before", ".lock"
 # What a disk must hold beyond what is written: Edge's own records of it.
 ROOM = 16 << 20
 PIECE = 1 << 20
@@ -71,6 +81,34 @@ def make_folder(
     except BaseException:
         shutil.rmtree(scratch, ignore_errors=True)
         raise
+
+
+def lock(folder: Path) -> FileLock:
+    """Hold the folder until what is returned is released.
+
+    Edge locks a shard, and a folder's shard is closed, copied and put back while it is in use.
+
+    Raises:
+        CollectionLocked: another process holds it, or another object in this one.
+    """
+    # Whichever thread closes a collection lets go of it.
+    own = FileLock(folder / LOCK, timeout=0, thread_local=False)
+    try:
+        own.acquire()
+    except Timeout as error:
+        raise held(f"open the collection at {folder}", LOCK) from error
+    except OSError as error:
+        raise EngineError(f"{folder} cannot be opened for writing: {error}") from error
+    return own
+
+
+def held(action: str, where: str) -> CollectionLocked:
+    """Return what is raised where an action met a lock in the folder."""
+    return CollectionLocked(
+        f"could not {action}: it is held by another process, or by another object in this one (the "
+        f"lock is on {where} in it); close that first (a folder has one user at a time, a server "
+        "many)"
+    )
 
 
 def check_room(folder: Path, size: int, *, spare: int = ROOM) -> None:
@@ -166,16 +204,14 @@ def restorable(folder: Path) -> Iterator[None]:
         shutil.rmtree(copy, ignore_errors=True)
 
 
-def restore(folder: Path, take_lock: Callable[[Path], None]) -> None:
+def restore(folder: Path) -> None:
     """Go back to the copy that is there where a change of the named vectors was cut short.
 
-    Args:
-        take_lock: raises CollectionLocked where the shard at a path is held: somebody is at work.
+    Only who holds the folder's lock may: while somebody else does, the change goes on.
     """
     before = folder / BEFORE
     if not before.is_dir():
         return
-    take_lock(before)
     try:
         if (folder / SHARD).exists():
             shutil.rmtree(folder / SHARD)

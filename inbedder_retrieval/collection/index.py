@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel
 
 from inbedder_retrieval.collection.engine import Point
+from inbedder_retrieval.collection.paths import value_at
 from inbedder_retrieval.collection.schema import (
     EXACT,
     HASH,
@@ -27,7 +28,13 @@ from inbedder_retrieval.collection.storage import Storage
 from inbedder_retrieval.collection.store import Store
 from inbedder_retrieval.documents import Document
 from inbedder_retrieval.embeddings import Embeddings, OnLong
-from inbedder_retrieval.errors import DocumentError, EngineError, ServerUnavailable, TextError
+from inbedder_retrieval.errors import (
+    DocumentError,
+    EngineError,
+    InputError,
+    ServerUnavailable,
+    TextError,
+)
 
 __all__ = ["IndexReport", "add_documents", "shard_of"]
 
@@ -83,7 +90,10 @@ async def add_documents(
         DocumentError: an item is no Document. What came before its batch is stored.
         TextError: a text cannot be embedded, likewise.
         EngineError: the engine refused a batch, likewise.
+        InputError: `on_long` is neither `cut` nor `error`.
     """
+    if on_long not in get_args(OnLong):
+        raise InputError(f"on_long is {on_long!r}; choose {' or '.join(get_args(OnLong))}")
     report = IndexReport()
     seen: set[str] = set()
     done = safe = 0
@@ -139,16 +149,17 @@ async def _write(
     report.updated += len(fresh) - added
     report.relabelled += len(relabelled)
     report.unchanged += len(documents) - len(fresh) - len(relabelled)
-    # A server does not know that a point of another shard is the same one: it goes first, since
-    # what is left behind there would be another tenant's to find.
-    await store.engine.delete(moved)
     if fresh:
-        await _embed_and_upsert(store, fresh, on_long, report)
+        await _embed_and_upsert(store, fresh, moved, on_long, report)
     await store.to_stored(store.engine.overwrite_payload, relabelled)
 
 
 async def _embed_and_upsert(
-    store: Store, fresh: list[tuple[Document, Point]], on_long: OnLong, report: IndexReport
+    store: Store,
+    fresh: list[tuple[Document, Point]],
+    moved: list[Point],
+    on_long: OnLong,
+    report: IndexReport,
 ) -> None:
     texts = [document.text for document, _ in fresh]
     while True:
@@ -162,6 +173,9 @@ async def _embed_and_upsert(
             )
         points = _with_vectors([point for _, point in fresh], vectors)
         try:
+            # A server does not know that a point of another shard is the same one: it goes first,
+            # since what is left behind there would be another tenant's to find.
+            await store.engine.delete(moved)
             await store.engine.upsert(points)
             break
         except ServerUnavailable:
@@ -202,7 +216,7 @@ def shard_of(storage: Storage, name: str, metadata: Mapping[str, Any]) -> str | 
     """
     if storage.tenant is None:
         return None
-    tenant = metadata.get(storage.tenant)
+    tenant = value_at(metadata, storage.tenant)
     if not isinstance(tenant, str) or not tenant:
         raise DocumentError(
             f"document {name!r} has {storage.tenant}={tenant!r}; the collection parts its "

@@ -76,7 +76,7 @@ async def _build(store: Store, registry: Registry, progress: Progress | None) ->
 
 async def rebuild_views(
     store: Store,
-    views: Views,
+    views: Views | None = None,
     embedder: TextEmbedder | None = None,
     *,
     progress: Progress | None = None,
@@ -86,14 +86,17 @@ async def rebuild_views(
     Searches find the old vectors until the new ones are there; then all views change at once.
 
     Args:
-        views: names of views that there are, with the question each is to ask.
+        views: names of views that there are, with the question each is to ask; None takes all as
+            they are.
         embedder: another model, for all views; None keeps the one there is.
 
     Raises:
         UnknownView: there is no view of one of these names.
-        ModelMismatch: another model is given for some views only.
+        ModelMismatch: another model is given for some views only, or some are being rebuilt with
+            another one.
     """
     registry = await store.refresh()
+    views = registry.views if views is None else views
     for view in views:
         registry.record(view.name)
     model = embedder or store.embedder()
@@ -105,6 +108,12 @@ async def rebuild_views(
                 f"{model.name} is not the model of {store.location}, and the views of a "
                 "collection are of one model; rebuild all of them at once"
             )
+        for name, coming in registry.successors.items():
+            if name not in views.names and coming.fingerprint != model.fingerprint:
+                raise ModelMismatch(
+                    f"view {name!r} of {store.location} is being rebuilt with another model "
+                    f"({coming.model}); rebuild all views at once, with either"
+                )
         return registry.with_successors(views, model)
 
     begun(registry)

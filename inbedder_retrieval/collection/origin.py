@@ -18,7 +18,7 @@ from inbedder_retrieval.collection.engine import Point
 from inbedder_retrieval.collection.location import MEMORY, is_server
 from inbedder_retrieval.collection.registry import Registry
 from inbedder_retrieval.collection.requests import size_of
-from inbedder_retrieval.collection.schema import EXACT, HASH, ID, METADATA, TEXT
+from inbedder_retrieval.collection.schema import EXACT, HASH, ID, METADATA, TEXT, holds_document
 from inbedder_retrieval.collection.store import Store
 from inbedder_retrieval.errors import CollectionError, EngineError, InputError
 
@@ -108,6 +108,11 @@ class StoredOrigin:
         points, after = await self._engine.scroll(
             KEYS, limit=self._limit, after=after, vectors=self._vectors
         )
+        if others := [point.id for point in points if not holds_document(point.payload)]:
+            raise CollectionError(
+                f"{self.location} holds points that are no documents, such as {others[0]}; "
+                "'inbedder repair --delete' deletes them"
+            )
         if points:
             mean = sum(map(size_of, points)) // len(points)
             self._limit = max(1, min(LARGEST_PAGE, 2 * self._limit, PAGE_BYTES // max(mean, 1)))

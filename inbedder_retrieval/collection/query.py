@@ -120,7 +120,8 @@ def _given(vector: ArrayLike | Mapping[str, ArrayLike], record: ViewRecord) -> N
             )
         vector = vector[record.name]
     try:
-        row = np.asarray(vector, dtype=np.float32)
+        # In float64 the length of neither tiny nor huge numbers is lost.
+        row = np.asarray(vector, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise InputError(f"the vector to look for is no array of numbers: {error}") from error
     if row.shape != (record.dimension,) or not np.isfinite(row).all() or not row.any():
@@ -128,8 +129,8 @@ def _given(vector: ArrayLike | Mapping[str, ArrayLike], record: ViewRecord) -> N
             f"the vector to look for has the shape {row.shape}; view {record.name!r} takes "
             f"({record.dimension},), finite numbers that are not all zero"
         )
-    unit: NDArray[np.float32] = row / np.linalg.norm(row)
-    return unit
+    row /= np.abs(row).max()
+    return (row / np.linalg.norm(row)).astype(np.float32)
 
 
 async def _examples(store: Store, ids: Sequence[str], names: Sequence[str]) -> dict[str, Vectors]:

@@ -19,6 +19,7 @@ from inbedder_retrieval.collection.engine import Point
 from inbedder_retrieval.collection.index import add_documents
 from inbedder_retrieval.collection.lifecycle import finish_views, sweep
 from inbedder_retrieval.collection.registry import (
+    ADOPTED_KEY,
     VIEW_KEY,
     Registry,
     ViewRecord,
@@ -91,17 +92,24 @@ async def examine(store: Store) -> Findings:
     entries = await store.engine.read_registry()
     registry = Registry.from_entries(entries, store.location)
     have = await store.engine.vectors()
-    listed = {record.vector for record in [*registry.written, *registry.dropped.values()]}
     findings = Findings(
         unfinished=[record.name for record in registry.written if record.state == "building"],
         dropped=sorted(registry.dropped),
         strays=sorted(_strays(registry, entries)),
         missing=[one.name for one in registry.written if have.get(one.vector) != one.dimension],
-        orphans=sorted(have.keys() - listed),
+        orphans=_orphans(registry, entries, have),
     )
     await _look_at_points(store, findings)
     await _count_lacking(store, registry, have, findings)
     return findings
+
+
+def _orphans(registry: Registry, entries: Mapping[str, Any], have: Mapping[str, int]) -> list[str]:
+    if entries.get(ADOPTED_KEY) is not None:
+        # Another library's vectors are not known here, and are not ours to delete.
+        return []
+    listed = {record.vector for record in [*registry.written, *registry.dropped.values()]}
+    return sorted(have.keys() - listed)
 
 
 async def _look_at_points(store: Store, findings: Findings) -> None:
@@ -167,7 +175,11 @@ async def repair(store: Store, findings: Findings, *, delete: bool = False) -> F
         await fill(store, [record for record in lacking if record.state == "ready"])
     await finish_views(store)
     if delete:
-        await store.engine.drop_vectors(findings.orphans)
+        # Asked anew: somebody may have made a view since.
+        entries = await store.engine.read_registry()
+        now = Registry.from_entries(entries, store.location)
+        orphans = _orphans(now, entries, await store.engine.vectors())
+        await store.engine.drop_vectors([name for name in orphans if name in findings.orphans])
         foreign = await store.engine.retrieve(findings.foreign, [])
         await store.engine.delete(list(foreign.values()))
     await store.engine.flush()

@@ -11,7 +11,15 @@ from typing import Any
 
 from inbedder_retrieval.documents import NOTES, Document
 
-__all__ = ["document_of", "metadata_of", "noted", "payload_of", "point_id", "text_hash"]
+__all__ = [
+    "document_of",
+    "holds_document",
+    "metadata_of",
+    "noted",
+    "payload_of",
+    "point_id",
+    "text_hash",
+]
 
 ID, TEXT, HASH, METADATA, EXACT = "id", "text", "hash", "metadata", "exact"
 _POINT_NAMESPACE = uuid.UUID("6f1d3c62-5a0e-5b83-9a34-6e0c5f6b0a71")
@@ -64,6 +72,12 @@ def noted(stored: Any) -> dict[str, Any]:
         return {"metadata": stored}
     metadata = dict(stored)
     return {"notes": metadata.pop(NOTES), "metadata": metadata}
+
+
+def holds_document(payload: Mapping[str, Any]) -> bool:
+    """Return whether a payload is a document's, and not that of a point others have written."""
+    texts = isinstance(payload.get(ID), str) and isinstance(payload.get(TEXT), str)
+    return texts and METADATA in payload
 
 
 def document_of(payload: Mapping[str, Any]) -> Document:

@@ -16,13 +16,22 @@ import numpy as np
 from inbedder_retrieval.collection.asked import MAX_LIMIT, Search
 from inbedder_retrieval.collection.engine import FoundPoint, SearchRequest, VectorQuery
 from inbedder_retrieval.collection.filters import Where
+from inbedder_retrieval.collection.paths import value_at
 from inbedder_retrieval.collection.query import Vectors, query_vectors
 from inbedder_retrieval.collection.ranking import diversified, fused, grouped, in_order
 from inbedder_retrieval.collection.registry import Registry, ViewRecord
-from inbedder_retrieval.collection.schema import ID, METADATA, TEXT, metadata_of, noted
+from inbedder_retrieval.collection.schema import (
+    ID,
+    METADATA,
+    TEXT,
+    holds_document,
+    metadata_of,
+    noted,
+)
 from inbedder_retrieval.collection.store import Store
 from inbedder_retrieval.documents import AnswerWord, Hit
 from inbedder_retrieval.errors import (
+    DocumentError,
     EngineError,
     InputError,
     ServerUnavailable,
@@ -45,7 +54,7 @@ async def search(store: Store, asked: Search) -> list[Hit]:
             break
         except ServerUnavailable:
             raise
-        except (EngineError, UnknownView):
+        except (DocumentError, EngineError, UnknownView):
             # Somebody else may have renamed, rebuilt or dropped a view meanwhile.
             if await store.refresh() == registry:
                 raise
@@ -186,7 +195,7 @@ class _Finder:
         if self.asked.wanted.examples:
             others = ~Where.ids(self.asked.wanted.examples)
             where = others if where is None else where & others
-        return await self.store.engine.search(
+        found = await self.store.engine.search(
             SearchRequest(
                 queries=tuple(queries),
                 limit=limit,
@@ -199,6 +208,7 @@ class _Finder:
                 shard=shard_of(self.store.registry, where),
             )
         )
+        return [point for point in found if holds_document(point.payload)]
 
 
 async def _answers(
@@ -238,10 +248,9 @@ def shard_of(registry: Registry, where: Where | None) -> str | None:
 
 
 def _value_at(metadata: Any, field: str) -> Any:
-    """Return the value of a field, keys joined by dots; None where there is no single one."""
-    for key in field.split("."):
-        metadata = metadata.get(key) if isinstance(metadata, dict) else None
-    return metadata if isinstance(metadata, (str, int, float)) else None
+    """Return the value of a field; None where there is no single one."""
+    found = value_at(metadata, field)
+    return found if isinstance(found, (str, int, float)) else None
 
 
 def choose_weights(

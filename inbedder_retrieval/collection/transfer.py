@@ -188,7 +188,7 @@ async def _empty(engine: Engine) -> None:
 async def _fill(
     origin: Origin, store: Store, compare: bool, total: int, progress: Progress | None
 ) -> CopyReport:
-    """Write until the counts are equal."""
+    """Write until the copy has the documents of the source, and no others."""
     report = report_of(origin, store.location, documents=0)
     if await store.engine.count():
         report.removed = await _remove_gone(origin, store.engine)
@@ -199,10 +199,11 @@ async def _fill(
         if progress is not None:
             progress(done, max(total, done))
     for _ in range(ROUNDS):
+        # All that are there are the source's then: as many of them are the same ones.
+        report.removed += await _remove_gone(origin, store.engine)
         report.documents, wanted = await store.engine.count(), await origin.count()
         if report.documents == wanted:
             return report
-        report.removed += await _remove_gone(origin, store.engine)
         async for written, _ in _write_pages(origin, store, True):
             report.written += written
     raise EngineError(

@@ -278,6 +278,16 @@ def test_adopting_again_keeps_ids_and_notes_of_what_was_written_here(theirs: The
         assert collection.delete(["letter-1"]) == 1
 
 
+def test_their_vectors_are_no_orphans(theirs: Theirs) -> None:
+    before = theirs.stored()
+    with theirs.adopt(FakeEmbedder()) as collection:
+        found = collection.check()
+        assert found.orphans == []
+        collection.repair(found.model_copy(update={"orphans": [""]}), delete=True)
+    after = theirs.stored()
+    assert all(np.allclose(after[id][1], vector) for id, (_, vector) in before.items())
+
+
 def test_documents_are_deleted_with_their_points(theirs: Theirs) -> None:
     with theirs.adopt(FakeEmbedder()) as collection:
         assert collection.delete([theirs.ids[TENT], "none"]) == 1

@@ -240,6 +240,8 @@ def test_every_document_is_read_page_by_page(
     assert sorted(document.id for document in lamps) == ["d2", "d3"]
     with pytest.raises(InputError, match="the limit is 0"):
         collection.scroll(limit=0)
+    with pytest.raises(InputError, match="after is 'zzz'"):
+        collection.scroll(after="zzz")
 
 
 def test_stored_vectors_are_those_that_were_embedded(

@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import numpy as np
@@ -21,9 +22,11 @@ from inbedder_retrieval import (
     CollectionLocked,
     CollectionNotFound,
     EngineError,
+    ViewCollection,
 )
 from inbedder_retrieval.collection.edge import EdgeEngine
 from inbedder_retrieval.collection.engine import Point, VectorQuery
+from inbedder_retrieval.testing import FakeEmbedder
 from tests.collection.engines import RunEngine, create_engine, open_engine
 
 WIDTHS = {"answer": 4}
@@ -142,6 +145,42 @@ def test_a_folder_is_held_by_one_object_until_it_is_closed(tmp_path: Path) -> No
     assert first.count() == 1
     first.close()
     assert_whole(tmp_path / "c.inb")
+
+
+def test_a_folder_is_held_while_its_vectors_change_and_while_it_is_optimized(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The shard is copied for the one and closed for the other; a copy is not to be put back."""
+    engine = make(tmp_path / "c.inb")
+
+    def refused(*_: Any) -> None:
+        with pytest.raises(CollectionLocked, match="held by another process"):
+            open_engine(tmp_path / "c.inb")
+
+    with engine.engine._restorable():  # type: ignore[attr-defined]
+        refused()
+    monkeypatch.setattr("inbedder_retrieval.collection.edge._optimize", refused)
+    engine.optimize()
+    assert engine.count() == 1
+    engine.close()
+    assert_whole(tmp_path / "c.inb")
+
+
+def test_a_folder_that_was_closed_is_left_alone(tmp_path: Path, fake: FakeEmbedder) -> None:
+    collection = ViewCollection.create(tmp_path / "c.inb", {"a": "One?", "b": "Two?"}, fake)
+    collection.close()
+    collection.close()
+    calls: list[Callable[[], object]] = [
+        lambda: collection.drop_view("a"),
+        lambda: collection.rename_view("a", "c"),
+        collection.optimize,
+        collection.count,
+    ]
+    for call in calls:
+        with pytest.raises(EngineError, match=r"c\.inb is closed; open it again"):
+            call()
+    with ViewCollection.open(tmp_path / "c.inb", fake) as again:
+        assert again.views.names == ["a", "b"]
 
 
 OPEN = """

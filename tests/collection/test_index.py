@@ -17,6 +17,7 @@ from inbedder_retrieval import (
     Embeddings,
     InbedderError,
     IndexReport,
+    InputError,
     TextError,
     ViewCollection,
     Views,
@@ -240,6 +241,8 @@ def test_long_texts_are_counted_or_refused(tiny: Embedder, views: Views) -> None
             TextError, match=r"document .* is longer than .*split it, or let long texts be cut"
         ):
             collection.add([Document("how", id="short"), long], on_long="error")
+        with pytest.raises(InputError, match="on_long is 'eror'; choose cut or error"):
+            collection.add([long], on_long="eror")  # type: ignore[arg-type]
         assert collection.count() == 0
         report = collection.add([Document("how", id="short"), long])
         assert report == IndexReport(added=2, truncated=1)

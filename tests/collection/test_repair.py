@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from inbedder_retrieval import (
+    CollectionError,
     CollectionNotFound,
     Document,
     InputError,
@@ -234,6 +235,30 @@ def test_what_another_model_builds_is_left_to_it(
     assert len(collection.search("the phone", view="need", limit=100)) == len(documents)
     assert collection.rebuild_view(embedder=other) == len(documents)
     assert collection.check().clean
+
+
+def test_views_of_two_models_are_not_built_side_by_side(
+    collection: ViewCollection, documents: list[Document]
+) -> None:
+    collection.add(documents)
+    other, again = FakeEmbedder(seed=1), collection.views
+    run(collection._store.change(lambda now: now.with_successors(again, other)))
+    with pytest.raises(ModelMismatch, match="is being rebuilt with another model"):
+        collection.rebuild_view({"need": "What is wanted?"})
+    # All at once give the other model's up.
+    assert collection.rebuild_view() == len(documents)
+    assert collection.check().clean
+
+
+def test_points_of_others_are_passed_over_and_not_copied(
+    collection: ViewCollection, documents: list[Document], tmp_path: Path
+) -> None:
+    collection.add(documents)
+    foreign(collection)
+    found, after = collection.scroll(limit=1000)
+    assert (len(found), after) == (len(documents), None)
+    with pytest.raises(CollectionError, match="points that are no documents, such as"):
+        collection.copy(tmp_path / "copy.inb")
 
 
 def test_findings_are_what_check_returned(collection: ViewCollection) -> None:

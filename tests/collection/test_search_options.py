@@ -160,6 +160,13 @@ def test_a_vector_finds_what_its_text_finds(full: ViewCollection) -> None:
     )
 
 
+@pytest.mark.parametrize("scale", [1e-300, 1e-30, 1e30, 1e300])
+def test_the_length_of_a_vector_says_nothing(full: ViewCollection, scale: float) -> None:
+    vector = np.linspace(-1, 1, 32)
+    wanted = full.search(vector=vector, view="need")
+    assert full.search(vector=vector * scale, view="need") == wanted
+
+
 @pytest.mark.parametrize(
     ("vector", "message"),
     [
@@ -232,6 +239,8 @@ def test_groups_are_those_of_the_whole_ranking(full: ViewCollection, size: int) 
     deep = full.search("the lamp", view="need", group_by="deep.k")
     assert sorted(str(hit.group) for hit in deep) == ["0", "1", "2"]
     assert full.search("the lamp", view="need", group_by="no.such") == []
+    quoted = full.search("the lamp", view="need", group_by='"deep"."k"')
+    assert [hit.group for hit in quoted] == [hit.group for hit in deep]
 
 
 def test_answer_words_come_with_true(full: ViewCollection) -> None:
@@ -251,6 +260,7 @@ def test_answer_words_come_with_true(full: ViewCollection) -> None:
         ({"diversity": 0.5, "group_by": "kind"}, "diversity needs cosines"),
         ({"fusion": "max"}, "choose 'sum' or 'ranks'"),
         ({"group_by": "kind", "group_size": 0}, "the group_size is 0"),
+        ({"group_by": "a..b"}, "names the field 'a..b'"),
         ({"candidates": 0}, "the candidates is 0"),
     ],
 )

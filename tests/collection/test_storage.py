@@ -112,6 +112,23 @@ def test_each_tenant_has_shards_of_its_own(qdrant_server: QdrantServer, fake: Fa
         assert collection.count() == 2
 
 
+def test_a_document_that_changes_its_tenant_is_kept_where_its_text_is_refused(
+    qdrant_server: QdrantServer, fake: FakeEmbedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = f"{qdrant_server.url}/c"
+    with ViewCollection.create(place, VIEW, fake, storage=TENANTS) as collection:
+        collection.add([of("acme", "a text", "0")])
+
+        def failing(*_: object) -> None:
+            raise RuntimeError("out of memory")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(fake, "embed", failing)
+            with pytest.raises(RuntimeError, match="out of memory"):
+                collection.add([of("bolt", "another text", "0")])
+        assert collection.get(["0"]) == [of("acme", "a text", "0")]
+
+
 def _points(rows: list[Document]) -> list[str]:
     from inbedder_retrieval.collection.schema import point_id
 

@@ -42,6 +42,7 @@ from inbedder_retrieval.collection.copies import (
 )
 from inbedder_retrieval.collection.flow import run
 from inbedder_retrieval.collection.origin import CopyReport
+from inbedder_retrieval.collection.schema import point_id
 from inbedder_retrieval.testing import FakeEmbedder
 from inbedder_retrieval.views import ViewsLike
 from tests.collection.copied import (
@@ -294,6 +295,24 @@ def test_documents_that_others_write_meanwhile_are_copied_too(
         with second:
             check_holds(second, [*MANY[:1], *MANY[4:], *late])
         assert report.documents == 117
+
+
+@pytest.mark.usefixtures("small_pages")
+def test_a_document_that_gave_way_to_another_meanwhile_is_not_kept(tmp_path: Path) -> None:
+    """There are as many as before; they are others."""
+    with a_collection(":memory:") as first:
+        order = [document.id for document in first.scroll(limit=1000)[0]]
+        late = sorted((f"late{n}" for n in range(100)), key=point_id)[0]
+
+        def meddle(done: int, _: int) -> None:
+            if done == 48:
+                first.add([Document("a late chair", id=late)])
+                first.delete(order[:1])
+
+        second, _ = copied(first, tmp_path / "b.inb", progress=meddle)
+        with second:
+            left = [document for document in MANY if document.id != order[0]]
+            check_holds(second, [*left, Document("a late chair", id=late)])
 
 
 @pytest.mark.usefixtures("small_pages")
