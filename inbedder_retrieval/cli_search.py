@@ -12,13 +12,16 @@ from inbedder_retrieval.arguments import (
 from inbedder_retrieval.collection import ViewCollection
 from inbedder_retrieval.collection.asked import Fusion
 from inbedder_retrieval.console import print_hits, print_json, remark
-from inbedder_retrieval.errors import InputError, ViewNotReady
+from inbedder_retrieval.documents import Hit
+from inbedder_retrieval.errors import CheckpointError, InputError, ViewNotReady
 
 __all__ = ["search"]
 
 FUSIONS: dict[str, Fusion] = {"sum": "sum", "ranks": "ranks"}
 # The ranks of neighbours differ in the fourth decimal.
 DIGITS = {"sum": 3, "ranks": 4}
+# How many answer words are shown unasked.
+WORDS = 3
 
 
 def search(
@@ -38,7 +41,7 @@ def search(
     fusion: options.Fusion = "sum",
     exact: options.Exact = False,
     partial: options.Partial = False,
-    words: options.Words = 3,
+    words: options.Words = None,
     as_json: options.Json = False,
 ) -> None:
     """Find the texts with the nearest answers."""
@@ -55,8 +58,9 @@ def search(
         raise InputError("--group-size is for --group-by; name a field, or leave it out")
     weights, conditions = parse_weights(view), parse_conditions(where)
     with ViewCollection.open(location) as collection:
-        try:
-            hits = collection.search(
+
+        def found(explain: int) -> list[Hit]:
+            return collection.search(
                 query,
                 answer=parse_answers(answer, collection.views),
                 like=like or (),
@@ -71,11 +75,19 @@ def search(
                 group_by=group_by,
                 group_size=1 if group_size is None else group_size,
                 exact=exact,
-                explain=words,
+                explain=explain,
                 allow_partial=partial,
             )
+
+        try:
+            hits = found(WORDS if words is None else words)
         except ViewNotReady as error:
             raise ViewNotReady(f"{error}, which is --partial here") from error
+        except CheckpointError:
+            # Not every model's vectors are words; nobody asked for them.
+            if words is not None:
+                raise
+            hits = found(0)
     if as_json:
         print_json([hit.model_dump(exclude={"notes"}) for hit in hits])
         return

@@ -169,6 +169,8 @@ def clean_answers(
     with target.open("w", encoding="utf-8") as file:
         for example in after.examples:
             row = {"text": example.text, "qa": [list(pair) for pair in example.pairs]}
+            if example.source:
+                row["source"] = example.source
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
     kept = {(one.text, *pair) for one in before.examples for pair in one.pairs}
     changed = sum((one.text, *pair) not in kept for one in after.examples for pair in one.pairs)
@@ -221,7 +223,8 @@ def _remarks(what: str, places: list[str]) -> None:
 
 
 def _again() -> str:
-    given = [one for one in sys.argv[1:] if one != "--resume"]
+    stop = "--stop-after="
+    given = [one for one in sys.argv[1:] if one != "--resume" and not one.startswith(stop)]
     if "--stop-after" in given:
         place = given.index("--stop-after")
         given[place : place + 2] = []

@@ -72,10 +72,15 @@ class MissingExtraError(ModelError, ImportError):
     """An optional dependency is not installed."""
 
     def __init__(self, needed_for: str, extra: str) -> None:
+        self.needed_for, self.extra = needed_for, extra
         super().__init__(
             f"{needed_for} needs packages that are not installed; "
             f"run: pip install 'inbedder-retrieval[{extra}]'"
         )
+
+    def __reduce__(self) -> tuple[type[MissingExtraError], tuple[str, str]]:
+        # Sent between processes; an exception is made anew of its message otherwise.
+        return type(self), (self.needed_for, self.extra)
 
 
 class CollectionError(InbedderError):

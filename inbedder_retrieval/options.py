@@ -262,7 +262,12 @@ TopWords: TypeAlias = Annotated[
     int, typer.Option("--top", metavar="N", help="How many words.", min=1)
 ]
 Words: TypeAlias = Annotated[
-    int, typer.Option(metavar="N", help="How many answer words to show.", min=0)
+    int | None,
+    typer.Option(
+        metavar="N",
+        help="How many answer words to show. [default: 3, where vectors are read as words]",
+        min=0,
+    ),
 ]
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 Version: TypeAlias = Annotated[bool, typer.Option("--version", help="Show the version.")]

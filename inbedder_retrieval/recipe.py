@@ -202,7 +202,7 @@ class Recipe(BaseModel):
         Defaults are left out, so that a field added later leaves old fingerprints as they are.
         """
         return self.model_dump_json(
-            exclude={"name", "answer_norm", "general", "general_prompt", "weights"},
+            exclude={"name", "answer_norm", "general", "weights"},
             exclude_defaults=True,
         )
 

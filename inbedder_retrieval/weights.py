@@ -6,6 +6,7 @@ reads single tensors from safetensors without loading a model.
 
 from __future__ import annotations
 
+import json
 from functools import cached_property
 from pathlib import Path
 
@@ -122,7 +123,10 @@ class Weights:
         return found
 
     def _read(self, name: str) -> Array:
-        with self._opened(self._files[name]) as tensors:
+        path = self._files[name]
+        with self._opened(path) as tensors:
+            if tensors.get_slice(name).get_dtype() == "BF16":
+                return _read_bfloat16(path, name)
             values: Array = tensors.get_tensor(name).astype(np.float32)
             return values
 
@@ -133,6 +137,20 @@ class Weights:
             raise CheckpointError(
                 f"{path} cannot be read, and answer words need its word embeddings: {error}"
             ) from error
+
+
+def _read_bfloat16(path: Path, name: str) -> Array:
+    """Read a tensor that NumPy has no type for: the upper halves of float32 numbers.
+
+    A safetensors file is the length of its header (8 bytes), the header as JSON, and the tensors.
+    """
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        entry = json.loads(file.read(length))[name]
+        start, stop = entry["data_offsets"]
+        file.seek(8 + length + start)
+        halves = np.frombuffer(file.read(stop - start), "<u2").astype(np.uint32)
+    return (halves << 16).view(np.float32).reshape(entry["shape"])
 
 
 def _by_number(name: str) -> tuple[int, ...]:

@@ -143,7 +143,9 @@ def load_packed_model(
         )
     if recipe.layer is not None:
         _check_layer(model, recipe.layer)
-    model.base_model.to(dtype)
+    for weight in model.base_model.parameters():
+        # Not what is no weight: rotary frequencies lose their positions in bfloat16.
+        weight.data = weight.data.to(dtype)
     if fits(model, recipe):
         _check_reading(model, recipe)
         return PrefixModel(model, recipe, attend).eval()

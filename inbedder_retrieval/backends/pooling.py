@@ -35,7 +35,17 @@ class Pooling(torch.nn.Module):
             pooled_segments: (B, C); what each column belongs to.
             pool_weights: (B, V, C) float32.
         """
-        pooled = pool_weights @ states.to(pool_weights.dtype)
+        states = states.to(pool_weights.dtype)
+        if torch.is_autocast_enabled(states.device.type):
+            # It would have products in its own precision.
+            with torch.autocast(states.device.type, enabled=False):
+                return self._pooled(states, pooled_segments, pool_weights)
+        return self._pooled(states, pooled_segments, pool_weights)
+
+    def _pooled(
+        self, states: torch.Tensor, pooled_segments: torch.Tensor, pool_weights: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        pooled = pool_weights @ states
         if self.transform is None:
             return pooled, pooled
         # A view pooled from the text itself is the general view, which takes no head.

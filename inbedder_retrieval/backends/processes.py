@@ -10,7 +10,9 @@ Processes are spawned: a script that uses this must guard its start with
 from __future__ import annotations
 
 import multiprocessing
+import os
 import queue
+import signal
 import threading
 from dataclasses import replace
 from multiprocessing.connection import Connection
@@ -61,6 +63,7 @@ class ProcessBackend:
                 # Only the process holds its end, so that its death is seen here.
                 theirs.close()
                 lines.append((device, ours))
+        self._owner = os.getpid()
         runtimes: list[Runtime] = [_answer(device, line) for device, line in lines[::LINES]]
         for one in lines:
             self._free.put(one)
@@ -75,8 +78,14 @@ class ProcessBackend:
         """Return the vectors (B, V, H) of a batch, computed by the next process that is free.
 
         Raises:
-            DeviceError: the process is gone.
+            DeviceError: the process is gone, or this one was forked from the one that has it.
         """
+        if os.getpid() != self._owner:
+            # Answers would go to whichever of the two processes reads first.
+            raise DeviceError(
+                f"this Embedder was made before a fork, and its processes for "
+                f"{self.runtime.device} belong to the process that made it; make one here"
+            )
         device, line = self._free.get()
         try:
             line.send(batch)
@@ -115,6 +124,8 @@ def _serve(
     options: Options,
 ) -> None:
     """Load a backend and answer batches, each line in a thread, until the lines are closed."""
+    # A terminal interrupts all processes; whether to go on is for the one that asks to say.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         backend = load_backend(name, checkpoint, options)
     except InbedderError as error:

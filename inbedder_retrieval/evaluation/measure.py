@@ -92,18 +92,19 @@ def evaluate(
         for contender in _entered(task, contenders):
             if progress is not None:
                 progress(f"{task.name}: {contender.name}")
+            entry = f"{task.name}, {contender.name}"
             try:
                 score, found = score_task(task, contender, protocol)
+                scores.append(score)
+                if contender.name == contenders[0].name:
+                    confusions += found
                 if contender.asks and task.kind == "clustering":
+                    entry += ", robustness"
                     robust += measure_robustness(task, contender, instructions or {}, protocol)
             except MissingExtraError:
                 raise
             except InbedderError as error:
-                missing[f"{task.name}, {contender.name}"] = str(error)
-                continue
-            scores.append(score)
-            if contender.name == contenders[0].name:
-                confusions += found
+                missing[entry] = str(error)
     return EvalReport(
         model=model,
         runtime=runtime,
@@ -188,21 +189,21 @@ def _triplets(task: Task, contender: Contender) -> Score:
 
 
 def _retrieval(task: Task, contender: Contender) -> Score:
-    """Rank all texts for each query that has one to be found.
+    """Rank all texts of the task for each query that has one to be found.
 
-    A query, or a text, under another instruction is another query, or text: each instruction has
-    its own corpus.
+    A query under another instruction is another query, for which all texts are asked likewise.
     """
+    texts = list(dict.fromkeys(row.texts[0] for row in task.rows))
+    number = {text: place for place, text in enumerate(texts)}
     results: list[tuple[float, ...]] = []
     for instruction in dict.fromkeys(row.instruction for row in task.rows):
-        rows = [row for row in task.rows if row.instruction == instruction]
-        texts = list(dict.fromkeys(row.texts[0] for row in rows))
-        number = {text: place for place, text in enumerate(texts)}
         judged: dict[str, dict[int, float]] = {}
-        for row in rows:
-            if len(row.texts) == 2 and row.score > 0:
+        for row in task.rows:
+            if row.instruction == instruction and len(row.texts) == 2 and row.score > 0:
                 judged.setdefault(row.texts[1], {})[number[row.texts[0]]] = row.score
         queries = list(judged)
+        if not queries:
+            continue
         corpus = contender.ask(texts, [instruction] * len(texts))
         asked = contender.ask(queries, [instruction] * len(queries))
         for start in range(0, len(queries), QUERIES):

@@ -15,7 +15,9 @@ imperative, and is no question about a text.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
+from hashlib import blake2b
 from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any
@@ -78,7 +80,7 @@ class MtebEncoder:
     ) -> None:
         self._embedder = embedder
         self._questions = {**QUESTIONS, **(questions or {})}
-        self.mteb_model_meta = _meta(embedder)
+        self.mteb_model_meta = _meta(embedder, self._questions)
 
     def question(self, task: str) -> str | None:
         """Return what is asked of a task's texts; None is the general view."""
@@ -134,7 +136,7 @@ def register_model(
     return str(meta.name)
 
 
-def _meta(embedder: Embedder) -> Any:
+def _meta(embedder: Embedder, questions: Mapping[str, str | None]) -> Any:
     name = Path(embedder.name).name
     return _mteb("mteb").models.ModelMeta(
         loader=None,
@@ -155,7 +157,13 @@ def _meta(embedder: Embedder) -> Any:
         similarity_fn_name="cosine",
         use_instructions=True,
         training_datasets=None,
-        experiment_kwargs={"inbedder_retrieval": metadata.version("inbedder-retrieval")},
+        # Likewise: a task's result under another question is another one.
+        experiment_kwargs={
+            "inbedder_retrieval": metadata.version("inbedder-retrieval"),
+            "questions": blake2b(
+                json.dumps(questions, sort_keys=True).encode(), digest_size=8
+            ).hexdigest(),
+        },
     )
 
 

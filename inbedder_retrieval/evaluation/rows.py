@@ -24,7 +24,7 @@ import gzip
 import math
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -138,7 +138,8 @@ def _judged(row: dict[str, Any], kind: Kind) -> Judged:
 
 def _found(row: dict[str, Any], names: Sequence[str]) -> Any:
     """Return the first field that holds something; in CSV an empty cell is nothing."""
-    return next((row[name] for name in names if row.get(name) not in (None, "")), None)
+    given = (row[name] for name in names if row.get(name) not in (None, ""))
+    return next((one for one in given if one == one), None)  # NaN stands for nothing.
 
 
 def _text(row: dict[str, Any], names: Names) -> str:
@@ -166,6 +167,9 @@ def _label(row: dict[str, Any]) -> str:
     found = _found(row, LABEL)
     if found is None:
         raise SourceError(_lacking(row, LABEL))
+    if isinstance(found, float) and found.is_integer():
+        # As pandas writes whole numbers of a column in which some are missing.
+        found = int(found)
     if not isinstance(found, (str, int)):
         raise SourceError(f"{_named(LABEL)} is {found!r}; it must be a text or a whole number")
     return str(found)
@@ -175,9 +179,14 @@ def _number(row: dict[str, Any], names: Names) -> float:
     found = _found(row, names)
     if found is None:
         raise SourceError(_lacking(row, names))
-    if isinstance(found, bool) or not isinstance(found, (int, float)) or not math.isfinite(found):
+    number = math.nan
+    # A cell of a CSV file is text where it is written as no number is written back.
+    if isinstance(found, (int, float, str)) and not isinstance(found, bool):
+        with suppress(ValueError, OverflowError):
+            number = float(found)
+    if not math.isfinite(number):
         raise SourceError(f"{_named(names)} is {found!r}; it must be a finite number")
-    return float(found)
+    return number
 
 
 def _lacking(row: dict[str, Any], names: Names) -> str:

@@ -11,6 +11,7 @@ of its kind:
 from __future__ import annotations
 
 import hashlib
+import re
 import sys
 from importlib.resources import files
 from pathlib import Path
@@ -269,6 +270,7 @@ def _toml(values: dict[str, Any], table: str = "") -> str:
     lines: list[str] = []
     tables: list[str] = []
     for key, value in values.items():
+        key = key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _literal(key)
         name = f"{table}.{key}" if table else key
         if isinstance(value, dict):
             tables.append(f"\n[{name}]\n{_toml(value, name)}")
@@ -287,5 +289,5 @@ def _literal(value: Any) -> str:
     if isinstance(value, list):
         return "[" + ", ".join(_literal(one) for one in value) + "]"
     text = str(value).replace("\\", "\\\\").replace('"', '\\"')
-    escaped = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
+    escaped = "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in text)
     return f'"{escaped}"'

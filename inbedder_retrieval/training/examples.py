@@ -191,7 +191,9 @@ def _squad(articles: Iterable[Any]) -> Iterator[Row]:
 
 def _read(row: Mapping[str, Any]) -> tuple[str, list[tuple[str, str]]] | str:
     """Return a row's text and pairs, or what is wrong with it, beginning with a verb."""
-    text = _field(row, TEXT)
+    # Alpaca's files have the whole prompt under `text`, with the answer in it.
+    alpaca = "instruction" in row and "output" in row
+    text = _field(row, ("input",) if alpaca else TEXT)
     if isinstance(text, _Wrong):
         return text.named("text", TEXT, row)
     if "qa" in row:

@@ -12,7 +12,7 @@ Those of a prefix model, for Q questions with U different answers among them:
 A (U, H) are the teacher's embeddings of the batch's answers, t the one of a question's own answer,
 and b the teacher's embedding of the text. Contrast is supervised contrastive learning (Khosla et
 al. 2020, arXiv 2004.11362) with the teacher's view of answers in place of labels. Every function
-returns a mean, over questions or texts.
+returns a mean, over questions or texts, and computes it in float32, also under autocast.
 """
 
 from __future__ import annotations
@@ -55,8 +55,9 @@ def alignment_loss(
     """
     states, answers = normalize(states.float(), dim=-1), normalize(answers.float(), dim=-1)
     wanted = answers[own]
-    target = torch.softmax(wanted @ answers.T / temperature, dim=-1)
-    shared = cross_entropy(states @ answers.T / temperature, target)
+    with torch.autocast(states.device.type, enabled=False):
+        target = torch.softmax(wanted @ answers.T / temperature, dim=-1)
+        shared = cross_entropy(states @ answers.T / temperature, target)
     return shared + cosine_weight * (1 - (states * wanted).sum(-1)).mean()
 
 
@@ -86,8 +87,10 @@ def contrast_loss(
         return vectors.sum() * 0.0
     vectors, answers = normalize(vectors.float(), dim=-1), normalize(answers.float(), dim=-1)
     itself = torch.eye(len(own), dtype=torch.bool, device=own.device)
-    wanted = (answers @ answers.T / temperature)[own][:, own].masked_fill(itself, -torch.inf)
-    found = (vectors @ vectors.T / contrast_temperature).masked_fill(itself, -torch.inf)
+    with torch.autocast(vectors.device.type, enabled=False):
+        alike, near = answers @ answers.T / temperature, vectors @ vectors.T / contrast_temperature
+    wanted = alike[own][:, own].masked_fill(itself, -torch.inf)
+    found = near.masked_fill(itself, -torch.inf)
     shares = log_softmax(found, dim=-1).masked_fill(itself, 0.0)
     return -(torch.softmax(wanted, dim=-1) * shares).sum(-1).mean()
 

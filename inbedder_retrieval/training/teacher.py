@@ -50,7 +50,8 @@ class Teacher:
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
             self._texts = self._table(rows.texts, texts)
             self._answers = self._table(rows.answers, answers)
-        # Its work is done; on a GPU its room is wanted.
+        # Its work is done; on a GPU its room is wanted, and others may hold it still.
+        self._body.to("cpu")
         del self._body
 
     def __call__(self, batch: Tensors) -> Tensors:

@@ -108,7 +108,8 @@ def train(
         if not report.finished:
             return report
     prepared = read_data(config, data, against=against, skip_bad=skip_bad)
-    accelerator = Accelerator()
+    # The config says what a step runs in, and not how the processes were launched.
+    accelerator = Accelerator(mixed_precision="no")
     name = config.name or folder.resolve().name
     base = find_base(config.model_copy(update={"base": base_name}), name)
     _seed(config.seed)
@@ -189,7 +190,7 @@ def _trained_before(
         return TrainReport.model_validate_json(written.read_bytes())
     report = train(config, data, folder, resume=True, **how)
     # The others begin from what the first of the processes has written.
-    accelerator = Accelerator()
+    accelerator = Accelerator(mixed_precision="no")
     accelerator.wait_for_everyone()
     if report.steps < report.planned or how["dry_run"]:
         return report
