@@ -50,10 +50,15 @@ def json_rows(opened: Opened) -> Iterator[Row]:
 
 
 def text_rows(opened: Opened) -> Iterator[Row]:
-    """Read a text a line; blank lines are passed over."""
+    """Read a text a line, whichever way lines end; blank lines are passed over."""
     with opened() as file:
-        for number, line in enumerate(file, 1):
+        # Lines that end as on old Macs are one for the file.
+        lines = (part for line in file for part in line.splitlines() or [line])
+        for number, line in enumerate(lines, 1):
             place = f"line {number}"
+            if b"\0" in line:
+                yield place, "is not UTF-8 text (a NUL byte, as in UTF-16); save the file as UTF-8"
+                continue
             try:
                 text = _decoded(line, first=number == 1).strip()
             except UnicodeDecodeError as error:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 import re
 
 import pytest
@@ -42,3 +43,10 @@ def test_a_missing_extra_is_an_import_error_that_says_what_to_run() -> None:
     error = errors.MissingExtraError("export", "export")
     assert isinstance(error, ImportError)
     assert str(error).endswith("run: pip install 'inbedder-retrieval[export]'")
+
+
+def test_errors_pass_between_processes() -> None:
+    made = [kind("said") for kind in CLASSES.values() if kind is not errors.MissingExtraError]
+    for error in [*made, errors.MissingExtraError("export", "torch")]:
+        found = pickle.loads(pickle.dumps(error))
+        assert (type(found), str(found)) == (type(error), str(error))

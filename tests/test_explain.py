@@ -13,6 +13,7 @@ from safetensors.numpy import load_file, save_file
 from inbedder_retrieval import CheckpointError, Embedder, InputError, Recipe
 from inbedder_retrieval.checkpoint import PACKAGED_MODELS, find_checkpoint
 from inbedder_retrieval.explain import WordHead
+from inbedder_retrieval.weights import Weights
 
 ANGRY = "I am furious!! Third time you lost my parcel. Worst company ever, I want to scream."
 
@@ -162,6 +163,19 @@ def test_what_is_no_array_of_vectors_is_refused(tiny: Embedder, wrong: Any) -> N
 def test_no_word_at_all_cannot_be_asked_for(tiny: Embedder, top: int) -> None:
     with pytest.raises(InputError, match="ask for at least one word"):
         tiny.explain(np.zeros((1, 32)), top=top)
+
+
+def test_weights_in_bfloat16_are_read_as_they_are(folder: Path) -> None:
+    """NumPy has no such type; torch has."""
+    from safetensors import torch as tensors
+
+    path = folder / "model.safetensors"
+    rounded = {name: one.bfloat16() for name, one in tensors.load_file(path).items()}
+    tensors.save_file(rounded, path)
+    weights = Weights(find_checkpoint(folder))
+    name = "bert.embeddings.word_embeddings.weight"
+    np.testing.assert_array_equal(weights.output_embeddings(), rounded[name].float().numpy())
+    assert len(WordHead(find_checkpoint(folder)).words(0.2 * np.eye(1, 32), top=2)[0]) == 2
 
 
 def test_vectors_that_skip_the_head_cannot_be_read(folder: Path) -> None:

@@ -66,6 +66,7 @@ def test_text_and_id_are_taken_from_the_fields_that_are_named(tmp_path: Path) ->
         ("a.jsonl", b'\xef\xbb\xbf{"text": "a"}\r\n\r\n  \t\n{"text": "b"}'),
         ("a.csv", b"\xef\xbb\xbftext\r\na\r\n\r\nb"),
         ("a.txt", b"\xef\xbb\xbfa\r\n\r\n  \t\n b \n\n"),
+        ("mac.txt", b"\xef\xbb\xbfa\r\rb\r"),
     ],
 )
 def test_byte_order_mark_blank_lines_and_windows_line_ends_are_no_part_of_a_text(
@@ -129,6 +130,7 @@ def test_a_missing_id_field_is_an_error_where_one_was_named(tmp_path: Path) -> N
         ("utf16.jsonl", '{"text": "a"}'.encode("utf-16"), "line 1"),
         ("utf16.csv", "text\na\n".encode("utf-16"), "line 1|line 2"),
         ("utf16.txt", "a\n".encode("utf-16"), "line 1"),
+        ("unmarked.txt", "one two\n".encode("utf-16-le"), "line 1"),
     ],
 )
 def test_bytes_that_are_not_utf8_are_named_wherever_they_stand(

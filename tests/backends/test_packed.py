@@ -62,6 +62,24 @@ def test_a_layer_may_be_pooled_while_another_thread_generates_with_the_model(
     assert (found == alone).all()
 
 
+@pytest.mark.parametrize("name", ["llama", "qwen", "modernbert"])
+def test_rotary_frequencies_keep_their_digits_in_any_precision(
+    folders: dict[str, Path], name: str
+) -> None:
+    """As transformers keeps them: in bfloat16 a position of some thousands is off by radians."""
+    checkpoint = find_checkpoint(folders[name], recipe_of(folders[name]))
+    half, exact = (
+        load_packed_model(checkpoint, precision=precision) for precision in ("bfloat16", "float32")
+    )
+    rounded = dict(half.named_buffers())
+    frequencies = [key for key in rounded if key.endswith("inv_freq")]
+    assert frequencies
+    for key in frequencies:
+        torch.testing.assert_close(rounded[key], dict(exact.named_buffers())[key], rtol=0, atol=0)
+    layers: Any = half
+    assert {one.dtype for one in layers.model.base_model.parameters()} == {torch.bfloat16}
+
+
 def test_a_folder_without_safetensors_is_refused(folder: Path) -> None:
     """As one may be that came with its ONNX file alone."""
     Recipe.load(folder).model_copy(update={"weights": "0" * 16}).save(folder)

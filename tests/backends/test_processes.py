@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +37,30 @@ def test_a_runtime_of_several_devices_names_them_and_adds_up_their_threads(two: 
 def test_an_error_of_one_device_is_raised_here(exact_folder: Path) -> None:
     with pytest.raises(InputError, match="no device 'typewriter'"):
         Embedder(exact_folder, backend="onnx", device="cpu,typewriter")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_what_a_process_is_forked_into_has_none_of_its_processes(two: Embedder) -> None:
+    before = two.embed(TEXTS, QUESTIONS)
+    child = os.fork()
+    if child == 0:
+        try:
+            two.embed(["a"], QUESTIONS)
+        except DeviceError as error:
+            os._exit(0 if "made before a fork" in str(error) else 1)
+        os._exit(2)
+    assert os.waitpid(child, 0)[1] == 0
+    for name, vectors in two.embed(TEXTS, QUESTIONS).items():
+        np.testing.assert_array_equal(vectors, before[name])
+
+
+def test_an_interrupt_ends_no_process(exact_folder: Path) -> None:
+    others = set(multiprocessing.active_children())
+    embedder = Embedder(exact_folder, backend="onnx", device="cpu,cpu", threads=1)
+    for child in set(multiprocessing.active_children()) - others:
+        os.kill(child.pid or 0, signal.SIGINT)
+    assert len(embedder.embed(TEXTS, QUESTIONS)["need"]) == len(TEXTS)
 
 
 def test_a_process_that_is_gone_is_said_to_be_gone(exact_folder: Path) -> None:

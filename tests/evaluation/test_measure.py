@@ -81,6 +81,18 @@ def test_retrieval_ranks_every_text_of_the_file_for_every_query() -> None:
     }
 
 
+def test_texts_under_other_instructions_or_none_are_there_to_be_found() -> None:
+    contender = made({"q": X, "r": X, "near": [0.9, 0.1], "far": Y, "middle": XY})
+    rows = [
+        Judged(("far", "q"), "Why?", score=1),
+        Judged(("middle", "r"), "How?", score=1),
+        Judged(("near",)),
+    ]
+    score, _ = score_task(Task("t", "retrieval", rows, "here"), contender, ONE)
+    # Near, middle, far: the third for one, the second for the other.
+    assert score.parts["MRR"] == pytest.approx(100 * (1 / 3 + 1 / 2) / 2)
+
+
 def test_clusters_of_every_aspect_are_set_against_every_label(packaged: Embedder) -> None:
     task = demo_task()
     contender = of_embedder(packaged, "packaged")[0]

@@ -78,6 +78,15 @@ def test_mteb_runs_a_model_of_ours_by_name_under_the_tasks_question(tiny_folder:
     assert clustering.scores["test"][0]["main_score"] >= 0
 
 
+def test_results_under_other_questions_are_kept_apart(tiny: Embedder) -> None:
+    pytest.importorskip("mteb")
+    one, other, again = (
+        MtebEncoder(tiny, {"TinySTS": question}).mteb_model_meta.experiment_kwargs
+        for question in ("Why?", None, "Why?")
+    )
+    assert one == again != other
+
+
 def test_a_tasks_question_is_found_with_or_without_its_version(tiny: Embedder) -> None:
     pytest.importorskip("mteb")
     encoder = MtebEncoder(tiny, {"EmotionClassification": None, "Mine.v3": "Why?"})

@@ -65,6 +65,20 @@ def test_a_row_is_read_under_every_name(
     assert list(read_rows(write_jsonl(tmp_path / "rows.jsonl", [row]), kind)) == [expected]
 
 
+def test_scores_of_a_csv_file_are_read_however_they_are_written(tmp_path: Path) -> None:
+    file = tmp_path / "pairs.csv"
+    written = ["5.0", "3.25", "2.6666666666666665", "1e-05", "4"]
+    for column in ("score", "label"):
+        lines = [f"a{n},b,{score}" for n, score in enumerate(written)]
+        file.write_text("\n".join([f"text1,text2,{column}", *lines]) + "\n")
+        assert [row.score for row in read_rows(file, "sts") if isinstance(row, Judged)] == [
+            float(score) for score in written
+        ]
+    file.write_text("text,cluster\na,1.0\nb,2\nc,two\n")
+    rows = [row for row in read_rows(file, "clustering") if isinstance(row, Judged)]
+    assert len(rows) == 3
+
+
 @pytest.mark.parametrize(("kind", "row", "message"), BROKEN)
 def test_a_broken_row_is_named_and_the_others_are_read(
     tmp_path: Path, kind: Kind, row: dict[str, object], message: str

@@ -48,6 +48,16 @@ def found(path: Path) -> list[tuple[str, tuple[tuple[str, str], ...]]]:
             {"instruction": "what?", "input": "the lamp is late", "output": "lamp"},
             {"instruction": "how?", "input": "the lamp is late", "output": "late"},
         ],
+        # As Alpaca is published: the whole prompt, with its answer, is there too.
+        [
+            {
+                "instruction": question,
+                "input": "the lamp is late",
+                "output": answer,
+                "text": f"Below is ... {question} ... ### Response: {answer}",
+            }
+            for question, answer in (("what?", "lamp"), ("how?", "late"))
+        ],
     ],
 )
 def test_rows_are_read_whatever_their_fields_are_called(
