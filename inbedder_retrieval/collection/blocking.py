@@ -253,7 +253,7 @@ class BlockingCalls:
                 in the order of their best hit. A document without a single value is left out.
             candidates: how many nearest documents of each view are looked at, where several views
                 are joined or hits diversified; the nearest max(200, 10 * (offset + limit)) unless
-                told.
+                told. Of ranks and diversity, pages with other numbers are of other rankings.
             exact: compare with every document instead of walking the graph.
             explain: how many answer words to read from each hit's vectors; True for 3.
             allow_partial: search a view that is still being built, though documents lack it.
