@@ -28,7 +28,7 @@ except ImportError as error:
 from inbedder_retrieval.backends.pooling import Pooling
 from inbedder_retrieval.backends.prefix import Attend, PrefixModel, additive, attend, fits
 
-__all__ = ["PackedModel", "load_packed_model", "load_weights", "no_progress_bar"]
+__all__ = ["PackedModel", "check_layers", "load_packed_model", "load_weights", "no_progress_bar"]
 
 HEADS = {
     "masked": "AutoModelForMaskedLM",
@@ -141,19 +141,12 @@ def load_packed_model(
             f"{type(model).__name__} counts positions from {first} and the recipe of "
             f"{recipe.name} from {recipe.first_position}; set first_position to {first}"
         )
-    if recipe.layer is not None:
-        _check_layer(model, recipe.layer)
+    check_layers(model, recipe)
     for weight in model.base_model.parameters():
         # Not what is no weight: rotary frequencies lose their positions in bfloat16.
         weight.data = weight.data.to(dtype)
     if fits(model, recipe):
-        _check_reading(model, recipe)
         return PrefixModel(model, recipe, attend).eval()
-    if recipe.reads_from:
-        raise CheckpointError(
-            f"in {recipe.name} questions read their text from layer {recipe.reads_from} on, and "
-            f"{type(model).__name__} is run with one mask for all layers; set reads_from to 0"
-        )
     return PackedModel(model, recipe).eval()
 
 
@@ -227,18 +220,21 @@ def _layers(body: torch.nn.Module) -> torch.nn.ModuleList:
     return next(part for part in body.modules() if isinstance(part, torch.nn.ModuleList))
 
 
-def _check_layer(model: torch.nn.Module, layer: int) -> None:
-    body = cast("Any", model).base_model
-    count = len(_layers(body))
-    if layer > count:
+def check_layers(model: torch.nn.Module, recipe: Recipe) -> None:
+    """Raise CheckpointError where a model does not have the layers that its recipe names."""
+    if recipe.layer is None and not recipe.reads_from:
+        return
+    count = len(_layers(cast("Any", model).base_model))
+    if recipe.layer is not None and recipe.layer > count:
         raise CheckpointError(
-            f"the recipe pools layer {layer}, and {type(model).__name__} has {count}; "
+            f"the recipe pools layer {recipe.layer}, and {type(model).__name__} has {count}; "
             f"choose 0 (the embeddings) to {count}"
         )
-
-
-def _check_reading(model: torch.nn.Module, recipe: Recipe) -> None:
-    count = len(_layers(cast("Any", model).base_model))
+    if recipe.reads_from and not fits(model, recipe):
+        raise CheckpointError(
+            f"in {recipe.name} questions read their text from layer {recipe.reads_from} on, and "
+            f"{type(model).__name__} is run with one mask for all layers; set reads_from to 0"
+        )
     if recipe.reads_from >= count:
         raise CheckpointError(
             f"in {recipe.name} questions read their text from layer {recipe.reads_from} on, and "

@@ -71,6 +71,9 @@ def bench(
         return
     if documents is not None:
         raise InputError("--documents is for --storage; leave it out, or give --storage too")
+    if "," in device:
+        # Whoever it is measured beside has one.
+        raise InputError(f"--device is {device!r}; measure one device, such as cuda:0")
     engine = Engine(backend=backend, precision=precision, device=device, compiled=compiled)
     name = model or DEFAULT_MODEL
     if curve is not None:

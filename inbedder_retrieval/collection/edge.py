@@ -35,6 +35,7 @@ from inbedder_retrieval.collection.folder import (
     SHARD,
     check_room,
     held,
+    holds_shard,
     lies_on_disk,
     lock,
     make_folder,
@@ -98,6 +99,9 @@ class EdgeEngine:
     @classmethod
     def open(cls, folder: Path) -> EdgeEngine:
         """Open the folder, or raise CollectionLocked while somebody else holds it."""
+        if not holds_shard(folder):
+            # Nothing is left behind in what is no collection: Edge says what is amiss.
+            _load(folder / SHARD)
         own = lock(folder)
         try:
             restore(folder)

@@ -32,6 +32,7 @@ __all__ = [
     "SHARD",
     "check_room",
     "held",
+    "holds_shard",
     "lies_on_disk",
     "lock",
     "make_folder",
@@ -100,6 +101,11 @@ def lock(folder: Path) -> FileLock:
     except OSError as error:
         raise EngineError(f"{folder} cannot be opened for writing: {error}") from error
     return own
+
+
+def holds_shard(folder: Path) -> bool:
+    """Return whether there is a shard, or the copy that is put in its place."""
+    return (folder / SHARD).is_dir() or (folder / BEFORE).is_dir()
 
 
 def held(action: str, where: str) -> CollectionLocked:

@@ -138,8 +138,7 @@ def _judged(row: dict[str, Any], kind: Kind) -> Judged:
 
 def _found(row: dict[str, Any], names: Sequence[str]) -> Any:
     """Return the first field that holds something; in CSV an empty cell is nothing."""
-    given = (row[name] for name in names if row.get(name) not in (None, ""))
-    return next((one for one in given if one == one), None)  # NaN stands for nothing.
+    return next((row[name] for name in names if row.get(name) not in (None, "")), None)
 
 
 def _text(row: dict[str, Any], names: Names) -> str:
@@ -151,7 +150,7 @@ def _text(row: dict[str, Any], names: Names) -> str:
 
 def _maybe_text(row: dict[str, Any], names: Names) -> str | None:
     found = _found(row, names)
-    if found is None:
+    if found is None or found != found:  # NaN, as pandas writes an empty cell.
         return None
     if isinstance(found, (int, float)) and not isinstance(found, bool):
         # A cell of a CSV file that holds nothing but digits.

@@ -18,6 +18,7 @@ from typing import Any, TypeAlias, cast
 
 import numpy as np
 
+from inbedder_retrieval.backends.packed import check_layers
 from inbedder_retrieval.errors import InputError, MissingExtraError
 from inbedder_retrieval.training.base import Base, find_base, load_model
 from inbedder_retrieval.training.config import Lora, TrainConfig
@@ -115,6 +116,8 @@ def train(
     _seed(config.seed)
     # There would be no sense in the mean with a head that was made up.
     model = load_model(base, dropout=config.dropout, headless=BASE not in config.average)
+    # Not after the last step, when what was trained is to be loaded.
+    check_layers(model, base.recipe)
     rows = _rows(prepared.examples, base, config, model)
     held = _rows(prepared.held_out, base, config, model) if prepared.held_out else None
     repeats = np.array(prepared.repeats, dtype=np.float64)[rows.owners]
