@@ -22,7 +22,7 @@ SAYS = {
     ],
     "query_engine": [
         "product ['bag', 'tent']",
-        "need ['tent', 'leak']",
+        "need ['tent', 'thanks']",
         "Query: Who wants a refund for a tent?",
     ],
     "rag_over_a_folder": [
@@ -33,7 +33,7 @@ SAYS = {
     "three_questions": [
         "product: Which product is it about?\n  0.97  Where",
         "feeling: How does the customer feel?",
-        "need: What does the customer need?\n  0.84  The zip of my tent broke",
+        "need: What does the customer need?\n  0.86  The zip of my tent broke",
         "it is Friday, this is outrageous!\n        kettle",
         "it is Friday, this is outrageous!\n        anger",
         "I want my money back!\n        refund",

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 from llama_index.core import MockEmbedding, VectorStoreIndex
+from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.indices.query.query_transform import HyDEQueryTransform
 from llama_index.core.llms import MockLLM
 from llama_index.core.query_engine import RetrieverQueryEngine, TransformQueryEngine
@@ -22,7 +23,7 @@ from tests.conftest import QUESTIONS, TEXTS, chunk
 from tests.test_store import NAMES, QUERY, cosines, ranked
 
 
-def retrieved(retriever: InBedderRetriever, query: str | QueryBundle = QUERY) -> list[str]:
+def retrieved(retriever: BaseRetriever, query: str | QueryBundle = QUERY) -> list[str]:
     found = [one.node_id for one in retriever.retrieve(query)]
     assert [one.node_id for one in asyncio.run(retriever.aretrieve(query))] == found
     return found
