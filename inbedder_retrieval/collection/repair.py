@@ -32,6 +32,7 @@ from inbedder_retrieval.collection.schema import (
     METADATA,
     TEXT,
     document_of,
+    holds_document,
     point_id,
     text_hash,
 )
@@ -203,7 +204,7 @@ async def _move(store: Store, ids: list[str], delete: bool) -> None:
 def _document(point: Point) -> Document | None:
     """Return the document that a point holds, or None where it holds none."""
     payload: dict[str, Any] = point.payload
-    if not isinstance(payload.get(ID), str) or METADATA not in payload:
+    if not holds_document(payload):
         return None
     try:
         return document_of(payload)

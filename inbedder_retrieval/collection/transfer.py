@@ -190,8 +190,6 @@ async def _fill(
 ) -> CopyReport:
     """Write until the copy has the documents of the source, and no others."""
     report = report_of(origin, store.location, documents=0)
-    if await store.engine.count():
-        report.removed = await _remove_gone(origin, store.engine)
     async for written, present in _write_pages(origin, store, compare):
         report.written += written
         report.present += present

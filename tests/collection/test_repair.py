@@ -113,6 +113,14 @@ def misplaced_and_taken(collection: ViewCollection) -> None:
     run(engine_of(collection).upsert([Point(str(UUID(int=9)), payload)]))
 
 
+def begun_by_another_model(collection: ViewCollection, documents: list[Document]) -> FakeEmbedder:
+    """Add documents, and have another model begin to rebuild all views; return it."""
+    collection.add(documents)
+    other, again = FakeEmbedder(seed=1), collection.views
+    run(collection._store.change(lambda now: now.with_successors(again, other)))
+    return other
+
+
 def foreign(collection: ViewCollection) -> None:
     broken = Point(str(UUID(int=6)), {"id": "d9", "text": 3, "metadata": None})
     run(engine_of(collection).upsert([OTHERS, broken]))
@@ -223,9 +231,7 @@ def test_views_are_added_beside_points_of_others(
 def test_what_another_model_builds_is_left_to_it(
     collection: ViewCollection, documents: list[Document]
 ) -> None:
-    collection.add(documents)
-    other, again = FakeEmbedder(seed=1), collection.views
-    run(collection._store.change(lambda now: now.with_successors(again, other)))
+    other = begun_by_another_model(collection, documents)
     found = collection.check()
     assert found.unfinished == collection.views.names
     with pytest.raises(ModelMismatch, match="is not the model here"):
@@ -240,9 +246,7 @@ def test_what_another_model_builds_is_left_to_it(
 def test_views_of_two_models_are_not_built_side_by_side(
     collection: ViewCollection, documents: list[Document]
 ) -> None:
-    collection.add(documents)
-    other, again = FakeEmbedder(seed=1), collection.views
-    run(collection._store.change(lambda now: now.with_successors(again, other)))
+    begun_by_another_model(collection, documents)
     with pytest.raises(ModelMismatch, match="is being rebuilt with another model"):
         collection.rebuild_view({"need": "What is wanted?"})
     # All at once give the other model's up.
